@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim.h"
+
+#include "apr_errno.h"
+#include "http_log.h"
+
+void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text)
+{
+    ap_log_error_(NULL, 0, module_index, level, 0, s, "%s", text);
+}
+
+void mod_wsgi_shim_log_startup(int module_index, int level, const char *text)
+{
+    ap_log_error_(NULL, 0, module_index, level | APLOG_STARTUP, 0, NULL, "%s", text);
+}
+
+void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r, const char *text)
+{
+    ap_log_rerror_(NULL, 0, module_index, level, 0, r, "%s", text);
+}
+
+void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line, const request_rec *r,
+                                  const char *text)
+{
+    ap_log_rerror_(file, line, module_index, level, 0, r, "%s", text);
+}
+
+int mod_wsgi_shim_server_logs(int module_index, const server_rec *s, int level)
+{
+    return APLOG_MODULE_IS_LEVEL(s, module_index, level);
+}
+
+int mod_wsgi_shim_request_logs(int module_index, const request_rec *r, int level)
+{
+    return APLOG_R_MODULE_IS_LEVEL(r, module_index, level);
+}
+
+void mod_wsgi_shim_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket)
+{
+    APR_BRIGADE_INSERT_TAIL(brigade, bucket);
+}
+
+apr_bucket *mod_wsgi_shim_brigade_first(apr_bucket_brigade *brigade)
+{
+    return APR_BRIGADE_FIRST(brigade);
+}
+
+int mod_wsgi_shim_brigade_is_empty(const apr_bucket_brigade *brigade)
+{
+    return APR_BRIGADE_EMPTY(brigade);
+}
+
+int mod_wsgi_shim_bucket_is_eos(const apr_bucket *bucket)
+{
+    return APR_BUCKET_IS_EOS(bucket);
+}
+
+int mod_wsgi_shim_bucket_is_metadata(const apr_bucket *bucket)
+{
+    return APR_BUCKET_IS_METADATA(bucket);
+}
+
+void mod_wsgi_shim_bucket_delete(apr_bucket *bucket)
+{
+    apr_bucket_delete(bucket);
+}
+
+apr_status_t mod_wsgi_shim_bucket_read(apr_bucket *bucket, const char **data, apr_size_t *length)
+{
+    return apr_bucket_read(bucket, data, length, APR_BLOCK_READ);
+}
+
+int mod_wsgi_shim_is_timeup(apr_status_t status)
+{
+    return APR_STATUS_IS_TIMEUP(status);
+}
+
+int mod_wsgi_shim_expects_continue(const request_rec *r)
+{
+    return r->expecting_100 != 0;
+}
+
+void mod_wsgi_shim_forget_continue(request_rec *r)
+{
+    r->expecting_100 = 0;
+}
+
+int mod_wsgi_shim_is_aborted(const conn_rec *c)
+{
+    return c->aborted != 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* httpd's macros and variadic functions as plain functions. No decisions are taken here. */
+#ifndef MOD_WSGI_SHIM_H
+#define MOD_WSGI_SHIM_H
+
+#include "apr_buckets.h"
+#include "httpd.h"
+
+void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text);
+void mod_wsgi_shim_log_startup(int module_index, int level, const char *text);
+void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r, const char *text);
+void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line, const request_rec *r,
+                                  const char *text);
+int mod_wsgi_shim_server_logs(int module_index, const server_rec *s, int level);
+int mod_wsgi_shim_request_logs(int module_index, const request_rec *r, int level);
+
+void mod_wsgi_shim_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket);
+apr_bucket *mod_wsgi_shim_brigade_first(apr_bucket_brigade *brigade);
+int mod_wsgi_shim_brigade_is_empty(const apr_bucket_brigade *brigade);
+int mod_wsgi_shim_bucket_is_eos(const apr_bucket *bucket);
+int mod_wsgi_shim_bucket_is_metadata(const apr_bucket *bucket);
+void mod_wsgi_shim_bucket_delete(apr_bucket *bucket);
+apr_status_t mod_wsgi_shim_bucket_read(apr_bucket *bucket, const char **data, apr_size_t *length);
+
+/* Bit-fields in some releases of httpd, plain fields in others. */
+int mod_wsgi_shim_expects_continue(const request_rec *r);
+void mod_wsgi_shim_forget_continue(request_rec *r);
+int mod_wsgi_shim_is_aborted(const conn_rec *c);
+
+int mod_wsgi_shim_is_timeup(apr_status_t status);
+
+#endif

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Messages of fixed size: between the supervisor and a daemon process (control socket), and from
+//! an httpd child to the supervisor (lease socket). Both are SOCK_SEQPACKET, so a message arrives
+//! whole or not at all, and the end of the peer is an empty read.
+
+use crate::wire::{DecodeError, Reader, Write};
+
+/// Descriptors that a daemon process inherits, besides 0, 1 and 2.
+pub mod inherited {
+    /// Control socket; its first message holds the settings.
+    pub const CONTROL: i32 = 3;
+    /// Listening socket.
+    pub const LISTENER: i32 = 4;
+    /// Shared memory of the process group.
+    pub const REGION: i32 = 5;
+}
+
+/// Bytes of a control message.
+pub const CONTROL_SIZE: usize = 16;
+
+/// What a control message says; `value` is written beside each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Control {
+    /// Daemon: it takes requests from now on.
+    Ready = 1,
+    /// Daemon: it should be replaced; value: [`Reason`].
+    Replace = 2,
+    /// Daemon: it is leaving by itself; value: [`Reason`].
+    Leaving = 3,
+    /// Supervisor: take no new connections, finish what runs, leave; value: seconds for it.
+    Drain = 16,
+    /// Supervisor: leave now; value: seconds until the process will be killed.
+    Stop = 17,
+}
+
+/// Why a daemon process is replaced or leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reason {
+    /// A signal told it to.
+    ShutdownSignal = 1,
+    /// SIGUSR1.
+    GracefulSignal = 2,
+    /// `maximum-requests` are served.
+    MaximumRequests = 3,
+    /// The WSGI script file changed.
+    ScriptChanged = 4,
+    /// The supervisor said so or is gone.
+    Supervisor = 5,
+}
+
+impl Reason {
+    /// The reason with this number.
+    #[must_use]
+    pub fn from_u32(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::ShutdownSignal,
+            2 => Self::GracefulSignal,
+            3 => Self::MaximumRequests,
+            4 => Self::ScriptChanged,
+            5 => Self::Supervisor,
+            _ => return None,
+        })
+    }
+
+    /// The reason as `shutdown_reason` events and log lines name it (spec-config 2.6).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ShutdownSignal | Self::Supervisor => "shutdown_signal",
+            Self::GracefulSignal => "graceful_signal",
+            Self::MaximumRequests => "maximum_requests",
+            Self::ScriptChanged => "script_reload",
+        }
+    }
+}
+
+impl Control {
+    /// The message as sent.
+    #[must_use]
+    pub fn encode(self, value: u32) -> [u8; CONTROL_SIZE] {
+        let mut message = [0; CONTROL_SIZE];
+        let (kind, rest) = message.split_at_mut(4);
+        kind.copy_from_slice(&(self as u32).to_le_bytes());
+        rest[..4].copy_from_slice(&value.to_le_bytes());
+        message
+    }
+
+    /// The message in `bytes`, with its value.
+    ///
+    /// # Errors
+    /// When the size is not [`CONTROL_SIZE`] or the kind is unknown.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, u32), DecodeError> {
+        if bytes.len() != CONTROL_SIZE {
+            return Err(DecodeError::Truncated);
+        }
+        let mut reader = Reader::new(bytes);
+        let kind = match reader.u32()? {
+            1 => Self::Ready,
+            2 => Self::Replace,
+            3 => Self::Leaving,
+            16 => Self::Drain,
+            17 => Self::Stop,
+            _ => return Err(DecodeError::Invalid("control message")),
+        };
+        Ok((kind, reader.u32()?))
+    }
+}
+
+/// Longest name of a set. A longer application group is shortened by [`set_name`].
+pub const MAX_SET_NAME: usize = 240;
+
+/// Bytes of a lease message.
+pub const LEASE_SIZE: usize = 16 + MAX_SET_NAME;
+
+/// What an httpd child says to the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// The child took this block of the shared memory of all groups.
+    Registered {
+        /// Index of the block.
+        child: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A request needs a set for this application group.
+    WantSet {
+        /// Index of the process group, in the order of the configuration.
+        group: u32,
+        /// The name, as [`set_name`] makes it.
+        name: Vec<u8>,
+    },
+}
+
+impl Lease {
+    /// The message as sent.
+    #[must_use]
+    pub fn encode(&self) -> [u8; LEASE_SIZE] {
+        let mut out = Vec::with_capacity(LEASE_SIZE);
+        match self {
+            Self::Registered { child, pid } => {
+                out.put_u32(1);
+                out.put_u32(*child);
+                out.put_u32(*pid);
+            }
+            Self::WantSet { group, name } => {
+                out.put_u32(2);
+                out.put_u32(*group);
+                let name = name.get(..MAX_SET_NAME).unwrap_or(name);
+                out.put_u32(u32::try_from(name.len()).unwrap_or(0));
+                out.extend_from_slice(name);
+            }
+        }
+        out.resize(LEASE_SIZE, 0);
+        let mut message = [0; LEASE_SIZE];
+        message.copy_from_slice(&out);
+        message
+    }
+
+    /// The message in `bytes`.
+    ///
+    /// # Errors
+    /// When the size is not [`LEASE_SIZE`], the kind unknown or the name too long.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() != LEASE_SIZE {
+            return Err(DecodeError::Truncated);
+        }
+        let mut reader = Reader::new(bytes);
+        match reader.u32()? {
+            1 => Ok(Self::Registered { child: reader.u32()?, pid: reader.u32()? }),
+            2 => {
+                let group = reader.u32()?;
+                let length = reader.u32()? as usize;
+                if length > MAX_SET_NAME {
+                    return Err(DecodeError::TooLarge("set name"));
+                }
+                Ok(Self::WantSet { group, name: reader.take(length)?.to_vec() })
+            }
+            _ => Err(DecodeError::Invalid("lease message")),
+        }
+    }
+}
+
+/// The name under which the set of an application group is kept: the group's own name, or, where
+/// that is longer than [`MAX_SET_NAME`], its beginning and a 128-bit digest of the whole.
+#[must_use]
+pub fn set_name(application_group: &[u8]) -> Vec<u8> {
+    if application_group.len() <= MAX_SET_NAME {
+        return application_group.to_vec();
+    }
+    // Two FNV-1a runs from different offsets: equal names must be equal, and an accident between
+    // two of at most a few dozen names is out of reach.
+    let digest = |offset: u64| {
+        application_group.iter().fold(offset, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    };
+    let mut name = application_group[..MAX_SET_NAME - 34].to_vec();
+    name.extend_from_slice(
+        format!("~{:016x}{:016x}", digest(0xcbf2_9ce4_8422_2325), digest(0x6c62_272e_07bb_0142))
+            .as_bytes(),
+    );
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_messages_survive_the_wire() {
+        let message = Control::Replace.encode(Reason::MaximumRequests as u32);
+        assert_eq!(Control::decode(&message), Ok((Control::Replace, 3)));
+        assert!(Control::decode(&message[..15]).is_err());
+        assert!(Control::decode(&[9; CONTROL_SIZE]).is_err());
+    }
+
+    #[test]
+    fn lease_messages_survive_the_wire() {
+        for message in [
+            Lease::Registered { child: 2, pid: 77 },
+            Lease::WantSet { group: 1, name: b"example.org|/app".to_vec() },
+            Lease::WantSet { group: 1, name: Vec::new() },
+        ] {
+            assert_eq!(Lease::decode(&message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn long_application_groups_keep_different_names() {
+        let (one, two) = (vec![b'a'; 300], vec![b'a'; 301]);
+        assert!(set_name(&one).len() <= MAX_SET_NAME);
+        assert_ne!(set_name(&one), set_name(&two));
+    }
+}

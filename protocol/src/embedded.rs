@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The two tables of C functions through which httpd's side and Python's side reach each other
+//! inside one httpd child. Both sides pass frames, the same as on a daemon connection, so that
+//! neither needs a second way of saying anything. Types only; pointers are used elsewhere.
+//!
+//! A table lives as long as the process. All functions may be called from any thread; those of
+//! `Host` are called without the GIL.
+
+use std::ffi::c_void;
+
+/// Bytes of a build id in a table, padded with zeros.
+pub const BUILD_ID_SIZE: usize = 64;
+
+/// What `mod_wsgi.so` hands to Python's side, by its address on the bootstrap's command line.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    /// [`crate::BUILD_ID`], padded; stands first in every build.
+    pub build_id: [u8; BUILD_ID_SIZE],
+    /// Encoded [`crate::settings::Settings`].
+    pub settings: *const u8,
+    /// Bytes of `settings`.
+    pub settings_length: usize,
+    /// Called once from the thread of the main interpreter when requests can be taken (`python` is
+    /// the other table), or when that failed (`python` is null, and the reason is in the log).
+    pub ready: unsafe extern "C" fn(python: *const Python),
+    /// Blocks the thread of the main interpreter until the child ends.
+    pub wait_for_stop: unsafe extern "C" fn(),
+    /// Reads up to `length` body bytes. Returns how many (0: no more), or the negative number of a
+    /// [`crate::frame::BodyError`]. `length` 0 only provokes `100 Continue` and returns 0.
+    pub read_body:
+        unsafe extern "C" fn(request: *mut c_void, buffer: *mut u8, length: usize) -> isize,
+    /// Delivers a `Head`, `Data`, `End` or `Error` frame. Returns 0, or -1 when the client is gone.
+    pub send: unsafe extern "C" fn(
+        request: *mut c_void,
+        kind: u8,
+        flags: u8,
+        payload: *const u8,
+        length: usize,
+    ) -> i32,
+    /// Delivers a part of an open regular file; the descriptor stays the caller's.
+    /// Returns 0, or -1 when the client is gone.
+    pub send_file: unsafe extern "C" fn(
+        request: *mut c_void,
+        descriptor: i32,
+        offset: u64,
+        length: u64,
+    ) -> i32,
+    /// Logs text of one or more lines at a level of httpd's; `request` may be null.
+    pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, length: usize),
+}
+
+/// What Python's side hands back.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Python {
+    /// Runs one request on the calling thread. `payload` is that of a `Request` frame. All that is
+    /// to be said of the outcome has been said through [`Host::send`] when it returns.
+    pub handle: unsafe extern "C" fn(request: *mut c_void, payload: *const u8, length: usize),
+    /// Runs what Python runs at exit, in every interpreter, and returns; no request is running.
+    pub stop: unsafe extern "C" fn(),
+}

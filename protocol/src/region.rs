@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Shared memory of a process group: which processes it has and what state they are in (written by
+//! the supervisor), how many requests each child has with each process, and the started marks
+//! (written by daemon processes). All of it is counters and hints. Whoever reads does so with bounds
+//! that were computed from the configuration, never from the memory itself.
+//!
+//! The memory is a slice of atomic words, so that nothing here needs `unsafe`; mapping it is the
+//! business of the callers' `os` folders.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::control::MAX_SET_NAME;
+
+const HEADER_WORDS: usize = 16;
+const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 2;
+const PROCESS_WORDS: usize = 4;
+const SLOT_WORDS: usize = 32;
+
+/// Longest description of a request in a slot, in bytes.
+pub const MAX_DESCRIPTION: usize = (SLOT_WORDS - 4) * 4;
+
+/// How many of each there are; known to all from the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Geometry {
+    /// Blocks for httpd children.
+    pub children: u32,
+    /// Started marks in the block of each child.
+    pub slots: u32,
+    /// Daemon processes of all sets, those that are leaving included.
+    pub processes: u32,
+    /// Sets (application groups).
+    pub sets: u32,
+}
+
+impl Geometry {
+    /// Four-byte words that a region of this geometry has.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.slots_at() + self.children as usize * self.slots as usize * SLOT_WORDS
+    }
+
+    /// Bytes that a region of this geometry has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.words() * 4
+    }
+
+    fn sets_at(&self) -> usize {
+        HEADER_WORDS
+    }
+
+    fn processes_at(&self) -> usize {
+        self.sets_at() + self.sets as usize * SET_WORDS
+    }
+
+    fn owners_at(&self) -> usize {
+        self.processes_at() + self.processes as usize * PROCESS_WORDS
+    }
+
+    fn in_flight_at(&self) -> usize {
+        self.owners_at() + self.children as usize
+    }
+
+    fn slots_at(&self) -> usize {
+        let end = self.in_flight_at() + self.processes as usize * self.children as usize;
+        end.next_multiple_of(SLOT_WORDS)
+    }
+}
+
+/// State of a process, as the supervisor publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProcessState {
+    /// No process here.
+    Empty = 0,
+    /// Its interpreter is starting.
+    Starting = 1,
+    /// It takes requests.
+    Ready = 2,
+    /// It finishes what it has and takes no more.
+    Draining = 3,
+}
+
+/// State of a set, as the supervisor publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SetState {
+    /// No set here.
+    Empty = 0,
+    /// Processes, but no application group yet: the first that asks gets it.
+    Unadopted = 1,
+    /// It belongs to an application group.
+    Named = 2,
+}
+
+/// A region over mapped memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Region<'a> {
+    /// The memory; [`Geometry::words`] long.
+    words: &'a [AtomicU32],
+    /// How it is divided.
+    geometry: Geometry,
+}
+
+impl<'a> Region<'a> {
+    /// The region of this geometry at the beginning of `words`; None when they are too few.
+    #[must_use]
+    pub fn new(words: &'a [AtomicU32], geometry: Geometry) -> Option<Self> {
+        Some(Self { words: words.get(..geometry.words())?, geometry })
+    }
+
+    /// How the region is divided.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Counts every change of a set or process; children wait on it with a futex.
+    #[must_use]
+    pub fn epoch(&self) -> &'a AtomicU32 {
+        &self.words[0]
+    }
+
+    /// Set by the supervisor when no further set can be had.
+    #[must_use]
+    pub fn sets_exhausted(&self) -> &'a AtomicU32 {
+        &self.words[1]
+    }
+
+    /// Adds one to the epoch; the caller then wakes the waiters.
+    pub fn advance_epoch(&self) {
+        self.epoch().fetch_add(1, Ordering::Release);
+    }
+
+    /// The set with this index.
+    #[must_use]
+    pub fn set(&self, index: u32) -> Option<Set<'a>> {
+        let at = self.geometry.sets_at() + index as usize * SET_WORDS;
+        (index < self.geometry.sets).then(|| Set { words: &self.words[at..at + SET_WORDS] })
+    }
+
+    /// Index of the set of this name.
+    #[must_use]
+    pub fn find_set(&self, name: &[u8]) -> Option<u32> {
+        (0..self.geometry.sets).find(|&index| {
+            self.set(index).is_some_and(|set| set.state() == SetState::Named && set.is_named(name))
+        })
+    }
+
+    /// The process with this index.
+    #[must_use]
+    pub fn process(&self, index: u32) -> Option<Process<'a>> {
+        let at = self.geometry.processes_at() + index as usize * PROCESS_WORDS;
+        (index < self.geometry.processes)
+            .then(|| Process { words: &self.words[at..at + PROCESS_WORDS] })
+    }
+
+    /// Process id of the httpd child that owns this block; 0 is nobody.
+    #[must_use]
+    pub fn owner(&self, child: u32) -> Option<&'a AtomicU32> {
+        (child < self.geometry.children)
+            .then(|| &self.words[self.geometry.owners_at() + child as usize])
+    }
+
+    /// Whether some httpd child with this process id has a block.
+    #[must_use]
+    pub fn is_owner(&self, pid: u32) -> bool {
+        let at = self.geometry.owners_at();
+        pid != 0
+            && self.words[at..at + self.geometry.children as usize]
+                .iter()
+                .any(|owner| owner.load(Ordering::Acquire) == pid)
+    }
+
+    /// Requests that this child has with this process.
+    #[must_use]
+    pub fn in_flight(&self, process: u32, child: u32) -> Option<&'a AtomicU32> {
+        self.in_flight_of(process)?.get(child as usize)
+    }
+
+    fn in_flight_of(&self, process: u32) -> Option<&'a [AtomicU32]> {
+        let children = self.geometry.children as usize;
+        let at = self.geometry.in_flight_at() + process as usize * children;
+        (process < self.geometry.processes).then(|| &self.words[at..at + children])
+    }
+
+    /// Requests that all children have with this process.
+    #[must_use]
+    pub fn load(&self, process: u32) -> u32 {
+        self.in_flight_of(process).map_or(u32::MAX, |counts| {
+            counts
+                .iter()
+                .fold(0, |sum: u32, count| sum.saturating_add(count.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// Zeroes what a dead child left: its counters and its slots.
+    pub fn clear_child(&self, child: u32) {
+        for process in 0..self.geometry.processes {
+            if let Some(count) = self.in_flight(process, child) {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+        for slot in 0..self.geometry.slots {
+            if let Some(slot) = self.slot(child * self.geometry.slots + slot) {
+                slot.clear();
+            }
+        }
+    }
+
+    /// The slot with this index, counted over all children.
+    #[must_use]
+    pub fn slot(&self, index: u32) -> Option<Slot<'a>> {
+        let count = self.geometry.children.checked_mul(self.geometry.slots)?;
+        let at = self.geometry.slots_at() + index as usize * SLOT_WORDS;
+        (index < count).then(|| Slot { words: &self.words[at..at + SLOT_WORDS] })
+    }
+
+    /// Descriptions of the started requests that this process (index and serial) has, at most
+    /// `limit` of them, and how many there are.
+    #[must_use]
+    pub fn running_in(&self, process: u32, serial: u32, limit: usize) -> (Vec<Vec<u8>>, usize) {
+        let mut found = Vec::new();
+        let mut count = 0;
+        for index in 0..self.geometry.children * self.geometry.slots {
+            if let Some(slot) = self.slot(index)
+                && slot.is_running_in(process, serial)
+            {
+                count += 1;
+                if found.len() < limit {
+                    found.push(slot.description());
+                }
+            }
+        }
+        (found, count)
+    }
+}
+
+/// One set in a region.
+#[derive(Debug, Clone, Copy)]
+pub struct Set<'a> {
+    /// State, name length, name, failing, reserved.
+    words: &'a [AtomicU32],
+}
+
+impl Set<'_> {
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> SetState {
+        match self.words[0].load(Ordering::Acquire) {
+            1 => SetState::Unadopted,
+            2 => SetState::Named,
+            _ => SetState::Empty,
+        }
+    }
+
+    /// Publishes a state without a name.
+    pub fn publish(&self, state: SetState) {
+        self.words[0].store(state as u32, Ordering::Release);
+    }
+
+    /// Publishes the name (at most [`MAX_SET_NAME`] bytes of it); the set is `Named` then.
+    pub fn publish_name(&self, name: &[u8]) {
+        let name = name.get(..MAX_SET_NAME).unwrap_or(name);
+        store_bytes(&self.words[2..2 + MAX_SET_NAME / 4], name);
+        self.words[1].store(u32::try_from(name.len()).unwrap_or(0), Ordering::Relaxed);
+        self.publish(SetState::Named);
+    }
+
+    /// Whether it has this name.
+    #[must_use]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        let length = self.words[1].load(Ordering::Relaxed) as usize;
+        length == name.len()
+            && name
+                .chunks(4)
+                .zip(&self.words[2..2 + MAX_SET_NAME / 4])
+                .all(|(part, word)| word.load(Ordering::Relaxed) == word_of(part))
+    }
+
+    /// Whether its processes fail to start: nobody should wait long.
+    #[must_use]
+    pub fn failing(&self) -> bool {
+        self.words[SET_WORDS - 2].load(Ordering::Relaxed) != 0
+    }
+
+    /// Publishes [`Self::failing`].
+    pub fn publish_failing(&self, failing: bool) {
+        self.words[SET_WORDS - 2].store(u32::from(failing), Ordering::Relaxed);
+    }
+}
+
+/// One process in a region.
+#[derive(Debug, Clone, Copy)]
+pub struct Process<'a> {
+    /// State, serial, set, process id.
+    words: &'a [AtomicU32],
+}
+
+impl Process<'_> {
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> ProcessState {
+        match self.words[0].load(Ordering::Acquire) {
+            1 => ProcessState::Starting,
+            2 => ProcessState::Ready,
+            3 => ProcessState::Draining,
+            _ => ProcessState::Empty,
+        }
+    }
+
+    /// Publishes a state.
+    pub fn publish(&self, state: ProcessState) {
+        self.words[0].store(state as u32, Ordering::Release);
+    }
+
+    /// Publishes a process that is starting here.
+    pub fn publish_start(&self, serial: u32, set: u32, pid: u32) {
+        self.words[1].store(serial, Ordering::Relaxed);
+        self.words[2].store(set, Ordering::Relaxed);
+        self.words[3].store(pid, Ordering::Relaxed);
+        self.publish(ProcessState::Starting);
+    }
+
+    /// Number that no other process of the group has or had; part of its socket's name.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.words[1].load(Ordering::Relaxed)
+    }
+
+    /// Index of its set.
+    #[must_use]
+    pub fn set(&self) -> u32 {
+        self.words[2].load(Ordering::Relaxed)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.words[3].load(Ordering::Relaxed)
+    }
+}
+
+/// One started mark, and what is told of the request when its process dies.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot<'a> {
+    /// Mark, process, serial, description length, description.
+    words: &'a [AtomicU32],
+}
+
+impl Slot<'_> {
+    /// Daemon: the application is about to be called for the request with this mark.
+    pub fn start(&self, mark: u32) {
+        self.words[0].store(mark, Ordering::Release);
+    }
+
+    /// Child: whether the request with this mark has started.
+    #[must_use]
+    pub fn is_started(&self, mark: u32) -> bool {
+        self.words[0].load(Ordering::Acquire) == mark
+    }
+
+    /// Child: says which process the request goes to, and what it is.
+    pub fn describe(&self, process: u32, serial: u32, description: &[u8]) {
+        let description = description.get(..MAX_DESCRIPTION).unwrap_or(description);
+        self.words[1].store(process, Ordering::Relaxed);
+        self.words[2].store(serial, Ordering::Relaxed);
+        store_bytes(&self.words[4..], description);
+        self.words[3].store(u32::try_from(description.len()).unwrap_or(0), Ordering::Release);
+    }
+
+    /// Child: the request is over.
+    pub fn clear(&self) {
+        self.words[3].store(0, Ordering::Relaxed);
+        self.words[0].store(0, Ordering::Release);
+    }
+
+    fn is_running_in(&self, process: u32, serial: u32) -> bool {
+        self.words[0].load(Ordering::Acquire) != 0
+            && self.words[3].load(Ordering::Acquire) != 0
+            && self.words[1].load(Ordering::Relaxed) == process
+            && self.words[2].load(Ordering::Relaxed) == serial
+    }
+
+    /// What [`Self::describe`] said; bytes of a stranger, to be escaped before they are shown.
+    #[must_use]
+    pub fn description(&self) -> Vec<u8> {
+        let length = (self.words[3].load(Ordering::Acquire) as usize).min(MAX_DESCRIPTION);
+        let mut bytes: Vec<u8> = self.words[4..]
+            .iter()
+            .take(length.div_ceil(4))
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .collect();
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+fn word_of(part: &[u8]) -> u32 {
+    let mut bytes = [0; 4];
+    for (byte, value) in bytes.iter_mut().zip(part) {
+        *byte = *value;
+    }
+    u32::from_le_bytes(bytes)
+}
+
+fn store_bytes(words: &[AtomicU32], bytes: &[u8]) {
+    for (part, word) in bytes.chunks(4).zip(words) {
+        word.store(word_of(part), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GEOMETRY: Geometry = Geometry { children: 3, slots: 2, processes: 4, sets: 2 };
+
+    fn memory() -> Vec<AtomicU32> {
+        (0..GEOMETRY.words()).map(|_| AtomicU32::new(0)).collect()
+    }
+
+    #[test]
+    fn a_region_needs_all_its_words() {
+        let memory = memory();
+        assert!(Region::new(&memory, GEOMETRY).is_some());
+        assert!(Region::new(&memory[1..], GEOMETRY).is_none());
+    }
+
+    #[test]
+    fn indices_beyond_the_geometry_have_nothing() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        assert!(region.set(2).is_none() && region.process(4).is_none());
+        assert!(region.owner(3).is_none() && region.slot(6).is_none());
+        assert!(region.in_flight(0, 3).is_none() && region.in_flight(4, 0).is_none());
+        assert!(region.slot(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn sets_are_found_by_their_whole_name() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        region.set(1).unwrap().publish_name(b"example.org|/app");
+        assert_eq!(region.find_set(b"example.org|/app"), Some(1));
+        assert_eq!(region.find_set(b"example.org|/ap"), None);
+        assert_eq!(region.find_set(b""), None);
+        region.set(0).unwrap().publish_name(b"");
+        assert_eq!(region.find_set(b""), Some(0));
+    }
+
+    #[test]
+    fn load_is_the_sum_over_children_and_a_dead_child_leaves_nothing() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        region.in_flight(1, 0).unwrap().store(2, Ordering::Relaxed);
+        region.in_flight(1, 2).unwrap().store(3, Ordering::Relaxed);
+        assert_eq!((region.load(1), region.load(0), region.load(9)), (5, 0, u32::MAX));
+        region.clear_child(2);
+        assert_eq!(region.load(1), 2);
+    }
+
+    #[test]
+    fn a_process_knows_which_started_requests_it_has() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        let slot = region.slot(3).unwrap();
+        slot.describe(2, 7, b"GET /report");
+        assert_eq!(region.running_in(2, 7, 4), (vec![], 0));
+        slot.start(41);
+        assert!(slot.is_started(41) && !slot.is_started(40));
+        assert_eq!(region.running_in(2, 7, 4), (vec![b"GET /report".to_vec()], 1));
+        assert_eq!(region.running_in(2, 8, 4).1, 0);
+        slot.clear();
+        assert_eq!(region.running_in(2, 7, 4).1, 0);
+    }
+}

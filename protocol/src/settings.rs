@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The settings of a Python process: first message on the control socket of a daemon process, and
+//! what embedded mode hands over in memory.
+
+use crate::region::Geometry;
+use crate::wire::{DecodeError, Reader, Write};
+
+/// Layout number of the encoding, checked before anything else is read.
+const LAYOUT: u32 = 1;
+
+/// A script that is loaded before the process is ready (WSGIImportScript, and a WSGIScriptAlias
+/// whose two groups are written literally).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preload {
+    /// Path of the script.
+    pub script: Vec<u8>,
+    /// Application group; empty is the main interpreter.
+    pub application_group: Vec<u8>,
+}
+
+/// All that the Python side needs to know of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`crate::BUILD_ID`] of the sender.
+    pub build_id: Vec<u8>,
+    /// Name of the process group; empty in embedded mode.
+    pub process_group: Vec<u8>,
+    /// Application group of the set that this process belongs to, where it is known already;
+    /// used by the main interpreter when `interpreters` is off.
+    pub application_group: Option<Vec<u8>>,
+    /// Application groups other than "" get sub-interpreters (embedded mode, and
+    /// `isolation=interpreter`); otherwise all run in the main interpreter.
+    pub interpreters: bool,
+    /// Worker threads (daemon mode), or the MPM's threads per child.
+    pub threads: u32,
+    /// Processes (daemon mode), or the MPM's maximum number of children.
+    pub processes: u32,
+    /// `wsgi.multithread`.
+    pub multithread: bool,
+    /// `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// `wsgi.run_once`.
+    pub run_once: bool,
+    /// `home=`; goes to `sys.path[0]`.
+    pub home: Option<Vec<u8>>,
+    /// `python-path=` or WSGIPythonPath, colon-separated.
+    pub python_path: Option<Vec<u8>>,
+    /// `display-name=`, with `%{GROUP}` resolved.
+    pub display_name: Option<Vec<u8>>,
+    /// `locale=`; LC_ALL is in the environment already.
+    pub locale: Option<Vec<u8>>,
+    /// WSGIRestrictStdin.
+    pub restrict_stdin: bool,
+    /// WSGIRestrictStdout.
+    pub restrict_stdout: bool,
+    /// WSGIRestrictSignal.
+    pub restrict_signal: bool,
+    /// WSGICaseSensitivity.
+    pub case_sensitivity: bool,
+    /// `maximum-requests=`; 0 is unlimited.
+    pub maximum_requests: u64,
+    /// Seconds for one read or write on a connection; 0 is without limit.
+    pub socket_timeout: u32,
+    /// Seconds that running requests have after a graceful reason.
+    pub graceful_timeout: u32,
+    /// Seconds from the decision to stop until the process is ended; 0 is without limit.
+    pub shutdown_timeout: u32,
+    /// User id that the other end of a connection must have.
+    pub peer_uid: u32,
+    /// Index of this process in the group's shared memory.
+    pub process_slot: u32,
+    /// How the group's shared memory is divided; all zero in embedded mode.
+    pub geometry: Geometry,
+    /// Version of the httpd that the module was compiled against.
+    pub apache_version: (u32, u32, u32),
+    /// Path of the httpd server's description, as `apache.description` shows it.
+    pub apache_description: Vec<u8>,
+    /// Scripts to load before the process is ready.
+    pub preload: Vec<Preload>,
+}
+
+impl Settings {
+    /// The settings as sent.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        out.put_u32(LAYOUT);
+        out.put_long_bytes(&self.build_id);
+        out.put_long_bytes(&self.process_group);
+        put_optional(&mut out, self.application_group.as_deref());
+        for flag in [
+            self.interpreters,
+            self.multithread,
+            self.multiprocess,
+            self.run_once,
+            self.restrict_stdin,
+            self.restrict_stdout,
+            self.restrict_signal,
+            self.case_sensitivity,
+        ] {
+            out.put_u8(u8::from(flag));
+        }
+        out.put_u32(self.threads);
+        out.put_u32(self.processes);
+        put_optional(&mut out, self.home.as_deref());
+        put_optional(&mut out, self.python_path.as_deref());
+        put_optional(&mut out, self.display_name.as_deref());
+        put_optional(&mut out, self.locale.as_deref());
+        out.put_u64(self.maximum_requests);
+        out.put_u32(self.socket_timeout);
+        out.put_u32(self.graceful_timeout);
+        out.put_u32(self.shutdown_timeout);
+        out.put_u32(self.peer_uid);
+        out.put_u32(self.process_slot);
+        let Geometry { children, slots, processes, sets } = self.geometry;
+        for number in [children, slots, processes, sets] {
+            out.put_u32(number);
+        }
+        let (major, minor, patch) = self.apache_version;
+        out.put_u32(major);
+        out.put_u32(minor);
+        out.put_u32(patch);
+        out.put_long_bytes(&self.apache_description);
+        out.put_u32(u32::try_from(self.preload.len()).unwrap_or(0));
+        for preload in &self.preload {
+            out.put_long_bytes(&preload.script);
+            out.put_long_bytes(&preload.application_group);
+        }
+        out
+    }
+
+    /// The build id alone, which stands in the same place in every layout, so that artifacts of
+    /// different builds can name each other.
+    ///
+    /// # Errors
+    /// When the message ends before it.
+    pub fn decode_build_id(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+        let mut reader = Reader::new(bytes);
+        reader.u32()?;
+        reader.long_bytes()
+    }
+
+    /// The settings in `bytes`.
+    ///
+    /// # Errors
+    /// When the layout is another one, or the message ends early.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u32()? != LAYOUT {
+            return Err(DecodeError::Invalid("settings layout"));
+        }
+        let reader = &mut reader;
+        let mut settings = Self {
+            build_id: reader.long_bytes()?.to_vec(),
+            process_group: reader.long_bytes()?.to_vec(),
+            application_group: optional(reader)?,
+            interpreters: flag(reader)?,
+            multithread: flag(reader)?,
+            multiprocess: flag(reader)?,
+            run_once: flag(reader)?,
+            restrict_stdin: flag(reader)?,
+            restrict_stdout: flag(reader)?,
+            restrict_signal: flag(reader)?,
+            case_sensitivity: flag(reader)?,
+            threads: reader.u32()?,
+            processes: reader.u32()?,
+            home: optional(reader)?,
+            python_path: optional(reader)?,
+            display_name: optional(reader)?,
+            locale: optional(reader)?,
+            maximum_requests: reader.u64()?,
+            socket_timeout: reader.u32()?,
+            graceful_timeout: reader.u32()?,
+            shutdown_timeout: reader.u32()?,
+            peer_uid: reader.u32()?,
+            process_slot: reader.u32()?,
+            geometry: Geometry {
+                children: reader.u32()?,
+                slots: reader.u32()?,
+                processes: reader.u32()?,
+                sets: reader.u32()?,
+            },
+            apache_version: (reader.u32()?, reader.u32()?, reader.u32()?),
+            apache_description: reader.long_bytes()?.to_vec(),
+            preload: Vec::new(),
+        };
+        for _ in 0..reader.u32()? {
+            settings.preload.push(Preload {
+                script: reader.long_bytes()?.to_vec(),
+                application_group: reader.long_bytes()?.to_vec(),
+            });
+        }
+        Ok(settings)
+    }
+}
+
+fn put_optional(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    out.put_u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        out.put_long_bytes(value);
+    }
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Invalid("settings flag")),
+    }
+}
+
+fn optional(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
+    Ok(if flag(reader)? { Some(reader.long_bytes()?.to_vec()) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_the_wire() {
+        let settings = Settings {
+            build_id: crate::BUILD_ID.into(),
+            process_group: b"django".to_vec(),
+            application_group: Some(Vec::new()),
+            interpreters: true,
+            threads: 15,
+            home: Some(b"/srv".to_vec()),
+            maximum_requests: 5,
+            geometry: Geometry { children: 2, slots: 64, processes: 8, sets: 4 },
+            apache_version: (2, 4, 66),
+            preload: vec![Preload { script: b"/a".to_vec(), application_group: b"g".to_vec() }],
+            ..Settings::default()
+        };
+        let bytes = settings.encode();
+        assert_eq!(Settings::decode_build_id(&bytes), Ok(crate::BUILD_ID.as_bytes()));
+        assert_eq!(Settings::decode(&bytes), Ok(settings));
+        for end in 0..bytes.len() {
+            assert!(Settings::decode(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+}

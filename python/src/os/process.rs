@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The process itself: title, locale, clock, exit, and what a file's modification time is.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// This process.
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn wall_clock_micros() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Modification time of a file, µs since the epoch.
+///
+/// # Errors
+/// When the file can not be looked at.
+pub(crate) fn file_modification(path: &[u8]) -> io::Result<i64> {
+    let metadata = std::fs::metadata(Path::new(std::ffi::OsStr::from_bytes(path)))?;
+    Ok(metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000))
+}
+
+/// `setlocale(LC_ALL, name)`; false when the system does not have it.
+pub(crate) fn set_locale(name: &[u8]) -> bool {
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: setlocale wants a terminated name. No other thread of this process runs yet.
+    unsafe { !libc::setlocale(libc::LC_ALL, name.as_ptr()).is_null() }
+}
+
+/// Names the calling thread, as `ps -L` and `top` show it (15 bytes of it).
+pub(crate) fn set_thread_name(name: &[u8]) {
+    let name: Vec<u8> = name.iter().copied().filter(|byte| *byte != 0).take(15).collect();
+    if let Ok(name) = CString::new(name) {
+        // SAFETY: prctl with PR_SET_NAME reads a terminated text of at most 16 bytes.
+        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    }
+}
+
+/// Stack that a thread of the system gets by default: Rust's own default is 2 MiB, and deep
+/// recursion in Python needs what other programs get.
+pub(crate) fn thread_stack_size() -> usize {
+    const USUAL: usize = 8 << 20;
+    // SAFETY: getrlimit fills the structure.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) != 0
+            || limit.rlim_cur == libc::RLIM_INFINITY
+        {
+            return USUAL;
+        }
+        usize::try_from(limit.rlim_cur).unwrap_or(USUAL).clamp(1 << 18, 1 << 30)
+    }
+}
+
+/// Makes `title` what `ps` shows: the memory of the arguments is overwritten, and blanks fill the
+/// rest. False when that memory can not be found.
+pub(crate) fn set_title(title: &[u8]) -> bool {
+    let Ok(status) = std::fs::read("/proc/self/stat") else { return false };
+    // The fields are counted from behind the name, which is in brackets and may hold anything.
+    let Some(end) = status.iter().rposition(|byte| *byte == b')') else { return false };
+    let text = String::from_utf8_lossy(status.get(end + 1..).unwrap_or_default()).into_owned();
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    // proc(5): field 3 is the first behind the name; arg_start and arg_end are 48 and 49.
+    let field = |number: usize| fields.get(number - 3)?.parse::<usize>().ok();
+    let (Some(start), Some(stop)) = (field(48), field(49)) else { return false };
+    let Some(size) = stop.checked_sub(start).filter(|size| start != 0 && *size > 1) else {
+        return false;
+    };
+    // SAFETY: the kernel says that the argument strings of this process lie at [start, stop) on
+    // its own stack, which is writable and stays for as long as the process; CPython has copied
+    // them. The last byte stays zero, which tells ps that the arguments are whole.
+    unsafe {
+        let area = std::slice::from_raw_parts_mut(start as *mut u8, size - 1);
+        for (place, byte) in area.iter_mut().zip(title.iter().chain(std::iter::repeat(&b' '))) {
+            *place = *byte;
+        }
+    }
+    set_thread_name(title);
+    true
+}
+
+/// Ends the process without running anything of it.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit does not return.
+    unsafe { libc::_exit(status) }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Signals as bytes in a pipe: the handlers write, the main loop reads. No signal is blocked by
+//! mask, which programs that the application starts would inherit.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::checked;
+
+/// A signal that the main loop acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGUSR1.
+    Graceful,
+}
+
+/// Write end of the pipe, -1 before there is one.
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+/// The process whose pipe it is: a child that the application forked has the handlers too.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// The read end of the pipe.
+#[derive(Debug)]
+pub(crate) struct SignalPipe(OwnedFd);
+
+extern "C" fn handle(signal: libc::c_int) {
+    // SAFETY: getpid, write, signal and raise are async-signal-safe. errno is put back, because
+    // the code that was interrupted may be about to read it.
+    unsafe {
+        if libc::getpid() == OWNER.load(Ordering::Relaxed) {
+            let errno = libc::__errno_location();
+            let before = *errno;
+            let byte: u8 = if signal == libc::SIGUSR1 { b'G' } else { b'S' };
+            libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
+            *errno = before;
+        } else {
+            // A forked child of the application: the signal is meant for it, and what it would
+            // have done without us is to die.
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+}
+
+impl SignalPipe {
+    /// Makes the pipe and installs handlers for SIGTERM, SIGINT and SIGUSR1.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(crate) fn install() -> io::Result<Self> {
+        let mut ends = [0; 2];
+        // SAFETY: pipe2 writes two descriptors that are ours. sigaction reads a structure for
+        // which all zero is valid and whose handler is async-signal-safe, see `handle`.
+        unsafe {
+            checked(
+                libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) as isize
+            )?;
+            PIPE.store(ends[1], Ordering::Relaxed);
+            OWNER.store(libc::getpid(), Ordering::Relaxed);
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handle as *const () as usize;
+            action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1] {
+                checked(libc::sigaction(signal, &raw const action, std::ptr::null_mut()) as isize)?;
+            }
+            Ok(Self(OwnedFd::from_raw_fd(ends[0])))
+        }
+    }
+
+    /// To wait on.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.0.as_fd()
+    }
+
+    /// The next signal that has arrived.
+    pub(crate) fn next(&self) -> Option<Signal> {
+        let mut byte = 0_u8;
+        // SAFETY: read writes at most one byte to the address.
+        let count =
+            unsafe { libc::read(self.0.as_raw_fd(), (&raw mut byte).cast(), 1) };
+        match (count, byte) {
+            (1, b'G') => Some(Signal::Graceful),
+            (1, _) => Some(Signal::Stop),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+//! UNIX sockets: accepting with the peer's identity, receiving, sending with a descriptor, waiting
+//! for several at once.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::checked;
+
+/// Who is at the other end, as the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Process id when the connection was made.
+    pub(crate) pid: u32,
+    /// Effective user id when the connection was made.
+    pub(crate) uid: u32,
+}
+
+/// What a receive gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// This many bytes, at least one.
+    Bytes(usize),
+    /// The other end is closed.
+    End,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    /// Over an inherited descriptor.
+    ///
+    /// # Errors
+    /// When it can not be made non-blocking.
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        // SAFETY: fcntl with F_GETFL and F_SETFL takes and gives numbers.
+        unsafe {
+            let flags = libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL);
+            checked(flags as isize)?;
+            let flags = flags | libc::O_NONBLOCK;
+            checked(libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFL, flags) as isize)?;
+        }
+        Ok(Self(descriptor))
+    }
+
+    /// The next connection that waits, if any.
+    ///
+    /// # Errors
+    /// When there is no descriptor left, for instance.
+    pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
+        // SAFETY: accept4 wants no address, and returns a new descriptor that is ours, or -1.
+        unsafe {
+            let descriptor = libc::accept4(
+                self.0.as_raw_fd(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                libc::SOCK_CLOEXEC,
+            );
+            match checked(descriptor as isize) {
+                Ok(_) => Ok(Some(Socket(OwnedFd::from_raw_fd(descriptor)))),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock
+                            | io::ErrorKind::Interrupted
+                            | io::ErrorKind::ConnectionAborted
+                    ) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    /// To wait on.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) struct Socket(OwnedFd);
+
+impl Socket {
+    /// Over an inherited descriptor.
+    pub(crate) fn new(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// To wait on.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    /// When it is no UNIX socket.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+        let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+        // SAFETY: getsockopt writes at most `size` bytes to the address.
+        let result = unsafe {
+            libc::getsockopt(
+                self.number(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut credentials).cast(),
+                &raw mut size,
+            )
+        };
+        checked(result as isize)?;
+        let pid = u32::try_from(credentials.pid).unwrap_or(0);
+        Ok(Peer { pid, uid: credentials.uid })
+    }
+
+    /// Bounds each receive and send that blocks.
+    ///
+    /// # Errors
+    /// When the kernel does not take the value.
+    pub(crate) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        let value = libc::timeval {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_usec: timeout.subsec_micros().into(),
+        };
+        let size = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or(0);
+        for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+            // SAFETY: setsockopt reads `size` bytes from the address.
+            let result = unsafe {
+                libc::setsockopt(
+                    self.number(),
+                    libc::SOL_SOCKET,
+                    option,
+                    (&raw const value).cast(),
+                    size,
+                )
+            };
+            checked(result as isize)?;
+        }
+        Ok(())
+    }
+
+    /// Receives what is there, or waits for it.
+    ///
+    /// # Errors
+    /// A broken connection, or a timeout (`WouldBlock`).
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        loop {
+            // SAFETY: recv writes at most that many bytes to the address.
+            let result = unsafe {
+                libc::recv(self.number(), buffer.as_mut_ptr().cast(), buffer.len(), 0)
+            };
+            match checked(result) {
+                Ok(0) => return Ok(Received::End),
+                Ok(count) => return Ok(Received::Bytes(count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends what can be sent of `parts`; with `descriptor`, that goes with the first byte.
+    /// Without `wait` it does not block. Returns how many bytes went.
+    ///
+    /// # Errors
+    /// A broken connection, a timeout, or, without `wait`, a full socket (`WouldBlock`).
+    pub(crate) fn send(
+        &self,
+        parts: &[IoSlice<'_>],
+        descriptor: Option<BorrowedFd<'_>>,
+        wait: bool,
+    ) -> io::Result<usize> {
+        #[repr(C, align(8))]
+        struct Space([u8; 64]);
+        let mut space = Space([0; 64]);
+        // SAFETY: sendmsg reads the parts (IoSlice has the layout of iovec) and the control
+        // message, which is built in `space` with the macros of the system; all zero is a valid
+        // msghdr. CMSG_SPACE of one descriptor is 24 bytes.
+        loop {
+            let result = unsafe {
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_iov = parts.as_ptr().cast_mut().cast();
+                message.msg_iovlen = parts.len();
+                if let Some(descriptor) = descriptor {
+                    let size = u32::try_from(size_of::<RawFd>()).unwrap_or(4);
+                    message.msg_control = space.0.as_mut_ptr().cast();
+                    message.msg_controllen = libc::CMSG_SPACE(size) as usize;
+                    let control = libc::CMSG_FIRSTHDR(&raw const message);
+                    (*control).cmsg_level = libc::SOL_SOCKET;
+                    (*control).cmsg_type = libc::SCM_RIGHTS;
+                    (*control).cmsg_len = libc::CMSG_LEN(size) as usize;
+                    libc::CMSG_DATA(control).cast::<RawFd>().write(descriptor.as_raw_fd());
+                }
+                let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
+                libc::sendmsg(self.number(), &raw const message, flags)
+            };
+            match checked(result) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Waits until one of `descriptors` is readable or at its end, at most `timeout`. The result says
+/// which are.
+///
+/// # Errors
+/// `Interrupted` when a signal came.
+pub(crate) fn poll_readable<const N: usize>(
+    descriptors: [Option<BorrowedFd<'_>>; N],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut entries = descriptors.map(|descriptor| libc::pollfd {
+        fd: descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    let timeout = timeout.map_or(-1, |timeout| {
+        // Rounded up, so that a short rest is not polled away at full speed.
+        i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    });
+    // SAFETY: poll reads and writes N entries.
+    let result =
+        unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, timeout) };
+    checked(result as isize)?;
+    Ok(entries.map(|entry| entry.revents != 0))
+}

@@ -1,0 +1,751 @@
+// SPDX-License-Identifier: Apache-2.0
+//! WSGIDaemonProcess: its options, one table entry each (spec-config 2). Values are checked here and
+//! kept as said; what they do is elsewhere.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use super::words::{self, Words, text};
+use super::{Context, Text};
+
+/// How application groups of a process group are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Isolation {
+    /// Each has its own processes, and always the main interpreter.
+    #[default]
+    Process,
+    /// Each has a sub-interpreter in every process, as in mod_wsgi.
+    Interpreter,
+}
+
+/// A user of the system, as an option names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Login name.
+    pub(crate) name: CString,
+    /// User id.
+    pub(crate) uid: u32,
+}
+
+/// The options of one WSGIDaemonProcess, as said; None is "not said".
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Options {
+    /// `user=`.
+    pub(crate) user: Option<Account>,
+    /// `group=`, as group id.
+    pub(crate) group: Option<u32>,
+    /// `supplementary-groups=`, as group ids.
+    pub(crate) supplementary_groups: Option<Vec<u32>>,
+    /// `chroot=`.
+    pub(crate) chroot: Option<PathBuf>,
+    /// `home=`.
+    pub(crate) home: Option<Text>,
+    /// `umask=`.
+    pub(crate) umask: Option<u32>,
+    /// `lang=`.
+    pub(crate) lang: Option<Text>,
+    /// `locale=`.
+    pub(crate) locale: Option<Text>,
+    /// `display-name=`.
+    pub(crate) display_name: Option<Text>,
+    /// `script-user=`, by name.
+    pub(crate) script_user: Option<Text>,
+    /// `script-group=`, by name.
+    pub(crate) script_group: Option<Text>,
+    /// `socket-user=`, as user id.
+    pub(crate) socket_user: Option<u32>,
+    /// `processes=`; that it was said at all makes `wsgi.multiprocess` true.
+    pub(crate) processes: Option<u32>,
+    /// `threads=`.
+    pub(crate) threads: u32,
+    /// `python-home=`.
+    pub(crate) python_home: Option<Text>,
+    /// `python-path=`.
+    pub(crate) python_path: Option<Text>,
+    /// `python-eggs=`.
+    pub(crate) python_eggs: Option<Text>,
+    /// `switch-interval=`, seconds.
+    pub(crate) switch_interval: Option<f64>,
+    /// `stack-size=`, bytes.
+    pub(crate) stack_size: Option<u64>,
+    /// `server-metrics=`.
+    pub(crate) server_metrics: bool,
+    /// `maximum-requests=`; 0 is unlimited.
+    pub(crate) maximum_requests: u64,
+    /// `cpu-time-limit=`, seconds; 0 is unlimited.
+    pub(crate) cpu_time_limit: u32,
+    /// `cpu-priority=`, nice value.
+    pub(crate) cpu_priority: i32,
+    /// `memory-limit=`, bytes; 0 is unlimited.
+    pub(crate) memory_limit: u64,
+    /// `virtual-memory-limit=`, bytes; 0 is unlimited.
+    pub(crate) virtual_memory_limit: u64,
+    /// `connect-timeout=`, seconds.
+    pub(crate) connect_timeout: u32,
+    /// `socket-timeout=`, seconds; 0 is httpd's `Timeout`.
+    pub(crate) socket_timeout: u32,
+    /// `queue-timeout=`, seconds; 0 is off, as with the timeouts below.
+    pub(crate) queue_timeout: u32,
+    /// `startup-timeout=`, seconds.
+    pub(crate) startup_timeout: u32,
+    /// `request-timeout=`, seconds.
+    pub(crate) request_timeout: u32,
+    /// `interrupt-timeout=`, seconds.
+    pub(crate) interrupt_timeout: u32,
+    /// `graceful-timeout=`, seconds.
+    pub(crate) graceful_timeout: u32,
+    /// `eviction-timeout=`, seconds.
+    pub(crate) eviction_timeout: u32,
+    /// `restart-interval=`, seconds.
+    pub(crate) restart_interval: u32,
+    /// `inactivity-timeout=`, seconds.
+    pub(crate) inactivity_timeout: u32,
+    /// `deadlock-timeout=`, seconds.
+    pub(crate) deadlock_timeout: u32,
+    /// `shutdown-timeout=`, seconds.
+    pub(crate) shutdown_timeout: u32,
+    /// `response-socket-timeout=`, seconds.
+    pub(crate) response_socket_timeout: u32,
+    /// `listen-backlog=`.
+    pub(crate) listen_backlog: u32,
+    /// `send-buffer-size=`, bytes; 0 is the system's.
+    pub(crate) send_buffer_size: u32,
+    /// `receive-buffer-size=`, bytes; 0 is the system's.
+    pub(crate) receive_buffer_size: u32,
+    /// `header-buffer-size=`, bytes; 0 is the default.
+    pub(crate) header_buffer_size: u32,
+    /// `response-buffer-size=`, bytes; 0 is the default.
+    pub(crate) response_buffer_size: u32,
+    /// `response-flush-delay=`, milliseconds.
+    pub(crate) response_flush_delay: u32,
+    /// `isolation=`.
+    pub(crate) isolation: Isolation,
+    /// `application-groups=`: most application groups with processes of their own.
+    pub(crate) application_groups: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            user: None,
+            group: None,
+            supplementary_groups: None,
+            chroot: None,
+            home: None,
+            umask: None,
+            lang: None,
+            locale: None,
+            display_name: None,
+            script_user: None,
+            script_group: None,
+            socket_user: None,
+            processes: None,
+            threads: 15,
+            python_home: None,
+            python_path: None,
+            python_eggs: None,
+            switch_interval: None,
+            stack_size: None,
+            server_metrics: false,
+            maximum_requests: 0,
+            cpu_time_limit: 0,
+            cpu_priority: 0,
+            memory_limit: 0,
+            virtual_memory_limit: 0,
+            connect_timeout: 15,
+            socket_timeout: 0,
+            queue_timeout: 0,
+            startup_timeout: 0,
+            request_timeout: 0,
+            interrupt_timeout: 0,
+            graceful_timeout: 15,
+            eviction_timeout: 0,
+            restart_interval: 0,
+            inactivity_timeout: 0,
+            deadlock_timeout: 300,
+            shutdown_timeout: 5,
+            response_socket_timeout: 0,
+            listen_backlog: 100,
+            send_buffer_size: 0,
+            receive_buffer_size: 0,
+            header_buffer_size: 0,
+            response_buffer_size: 0,
+            response_flush_delay: 5,
+            isolation: Isolation::Process,
+            application_groups: 16,
+        }
+    }
+}
+
+/// How an option's text becomes a value.
+#[derive(Clone, Copy)]
+enum Setter {
+    /// Any text.
+    Text(fn(&mut Options, Text)),
+    /// Any text but none.
+    NonEmpty(fn(&mut Options, Text)),
+    /// An absolute path.
+    AbsolutePath(fn(&mut Options, Text)),
+    /// A whole number from the first to the second.
+    Integer(i64, i64, fn(&mut Options, i64)),
+    /// 0, or a whole number from the given one on.
+    ZeroOrFrom(i64, fn(&mut Options, u32)),
+    /// An octal number.
+    Octal(fn(&mut Options, u32)),
+    /// A number above 0.
+    Float(fn(&mut Options, f64)),
+    /// `On` or `Off`.
+    Boolean(fn(&mut Options, bool)),
+    /// A user name or `#uid`.
+    User(fn(&mut Options, Account) -> Result<(), String>),
+    /// A group name or `#gid`.
+    Group(fn(&mut Options, u32)),
+    /// Group names or `#gid`, with commas.
+    Groups(fn(&mut Options, Vec<u32>)),
+    /// `process` or `interpreter`.
+    Isolation(fn(&mut Options, Isolation)),
+}
+
+/// One option of WSGIDaemonProcess.
+pub(crate) struct DaemonOption {
+    /// Its name, case-sensitive.
+    pub(crate) name: &'static str,
+    /// Its default, in words.
+    pub(crate) default: &'static str,
+    /// One line of meaning.
+    pub(crate) meaning: &'static str,
+    /// What its value does.
+    setter: Setter,
+}
+
+const MAX_SECONDS: i64 = u32::MAX as i64;
+
+macro_rules! seconds {
+    ($field:ident) => {
+        Setter::Integer(0, MAX_SECONDS, |options, value| {
+            options.$field = u32::try_from(value).unwrap_or(u32::MAX);
+        })
+    };
+}
+
+macro_rules! stored {
+    ($kind:ident, $field:ident) => {
+        Setter::$kind(|options, value| options.$field = Some(value))
+    };
+}
+
+macro_rules! buffer {
+    ($least:literal, $field:ident) => {
+        Setter::ZeroOrFrom($least, |options, value| options.$field = value)
+    };
+}
+
+/// All options, in the order of the reference.
+pub(crate) const OPTIONS: &[DaemonOption] = &[
+    DaemonOption {
+        name: "user",
+        default: "httpd's User",
+        meaning: "User that the processes run as; honoured when httpd was started as root",
+        setter: Setter::User(|options, account| {
+            if account.uid == 0 {
+                return Err(
+                    "daemon processes are blocked from running as root: name another user".into()
+                );
+            }
+            options.user = Some(account);
+            Ok(())
+        }),
+    },
+    DaemonOption {
+        name: "group",
+        default: "httpd's Group",
+        meaning: "Group that the processes run as",
+        setter: stored!(Group, group),
+    },
+    DaemonOption {
+        name: "supplementary-groups",
+        default: "the user's own",
+        meaning: "Supplementary groups in place of the user's memberships, with commas",
+        setter: stored!(Groups, supplementary_groups),
+    },
+    DaemonOption {
+        name: "chroot",
+        default: "none",
+        meaning: "Directory that becomes the root directory of the processes",
+        setter: Setter::AbsolutePath(|options, value| {
+            options.chroot = Some(PathBuf::from(text(&value)));
+        }),
+    },
+    DaemonOption {
+        name: "home",
+        default: "the user's home, if it is not httpd's user",
+        meaning: "Working directory, also first on sys.path",
+        setter: stored!(AbsolutePath, home),
+    },
+    DaemonOption {
+        name: "umask",
+        default: "inherited",
+        meaning: "File mode mask, octal",
+        setter: stored!(Octal, umask),
+    },
+    DaemonOption {
+        name: "lang",
+        default: "none",
+        meaning: "LANG of the processes",
+        setter: stored!(Text, lang),
+    },
+    DaemonOption {
+        name: "locale",
+        default: "none",
+        meaning: "LC_ALL of the processes",
+        setter: stored!(Text, locale),
+    },
+    DaemonOption {
+        name: "display-name",
+        default: "none",
+        meaning: "Name in the process list; %{GROUP} is (wsgi:NAME)",
+        setter: stored!(Text, display_name),
+    },
+    DaemonOption {
+        name: "script-user",
+        default: "none",
+        meaning: "User that must own the script and its directory",
+        setter: stored!(NonEmpty, script_user),
+    },
+    DaemonOption {
+        name: "script-group",
+        default: "none",
+        meaning: "Group that must own the script and its directory",
+        setter: stored!(NonEmpty, script_group),
+    },
+    DaemonOption {
+        name: "socket-user",
+        default: "httpd's User",
+        meaning: "Owner of the sockets",
+        setter: Setter::User(|options, account| {
+            options.socket_user = Some(account.uid);
+            Ok(())
+        }),
+    },
+    DaemonOption {
+        name: "processes",
+        default: "1",
+        meaning: "Processes of each application group; when it is written, wsgi.multiprocess is true",
+        setter: Setter::Integer(1, 10_000, |options, value| {
+            options.processes = u32::try_from(value).ok()
+        }),
+    },
+    DaemonOption {
+        name: "threads",
+        default: "15",
+        meaning: "Threads of each process that run requests",
+        setter: Setter::Integer(0, 65_533, |options, value| {
+            options.threads = u32::try_from(value).unwrap_or(15)
+        }),
+    },
+    DaemonOption {
+        name: "python-home",
+        default: "WSGIPythonHome",
+        meaning: "Virtual environment or installation whose interpreter the processes are",
+        setter: stored!(Text, python_home),
+    },
+    DaemonOption {
+        name: "python-path",
+        default: "none",
+        meaning: "Directories put in front of sys.path, with colons",
+        setter: stored!(Text, python_path),
+    },
+    DaemonOption {
+        name: "python-eggs",
+        default: "none",
+        meaning: "PYTHON_EGG_CACHE of the processes",
+        setter: stored!(Text, python_eggs),
+    },
+    DaemonOption {
+        name: "switch-interval",
+        default: "Python's",
+        meaning: "sys.setswitchinterval, in seconds",
+        setter: stored!(Float, switch_interval),
+    },
+    DaemonOption {
+        name: "stack-size",
+        default: "the system's",
+        meaning: "Bytes of stack of each thread",
+        setter: Setter::Integer(1, i64::MAX, |options, value| {
+            options.stack_size = u64::try_from(value).ok()
+        }),
+    },
+    DaemonOption {
+        name: "server-metrics",
+        default: "Off",
+        meaning: "Whether mod_wsgi.server_metrics() may read httpd's scoreboard",
+        setter: Setter::Boolean(|options, value| options.server_metrics = value),
+    },
+    DaemonOption {
+        name: "maximum-requests",
+        default: "0 (unlimited)",
+        meaning: "Requests after which a process is replaced",
+        setter: Setter::Integer(0, i64::MAX, |options, value| {
+            options.maximum_requests = u64::try_from(value).unwrap_or(0);
+        }),
+    },
+    DaemonOption {
+        name: "cpu-time-limit",
+        default: "0 (unlimited)",
+        meaning: "Seconds of CPU after which a process is replaced",
+        setter: seconds!(cpu_time_limit),
+    },
+    DaemonOption {
+        name: "cpu-priority",
+        default: "0",
+        meaning: "Nice value of the processes",
+        setter: Setter::Integer(i32::MIN as i64, i32::MAX as i64, |options, value| {
+            options.cpu_priority = i32::try_from(value).unwrap_or(0);
+        }),
+    },
+    DaemonOption {
+        name: "memory-limit",
+        default: "0 (unlimited)",
+        meaning: "RLIMIT_DATA of the processes, in bytes",
+        setter: Setter::Integer(0, i64::MAX, |options, value| {
+            options.memory_limit = u64::try_from(value).unwrap_or(0);
+        }),
+    },
+    DaemonOption {
+        name: "virtual-memory-limit",
+        default: "0 (unlimited)",
+        meaning: "RLIMIT_AS of the processes, in bytes",
+        setter: Setter::Integer(0, i64::MAX, |options, value| {
+            options.virtual_memory_limit = u64::try_from(value).unwrap_or(0);
+        }),
+    },
+    DaemonOption {
+        name: "connect-timeout",
+        default: "15",
+        meaning: "Seconds that a request waits for a process that takes it",
+        setter: seconds!(connect_timeout),
+    },
+    DaemonOption {
+        name: "socket-timeout",
+        default: "0 (httpd's Timeout)",
+        meaning: "Seconds for one read or write between httpd and a process",
+        setter: seconds!(socket_timeout),
+    },
+    DaemonOption {
+        name: "queue-timeout",
+        default: "0 (off)",
+        meaning: "Seconds after which a waiting request is answered 504 instead of run",
+        setter: seconds!(queue_timeout),
+    },
+    DaemonOption {
+        name: "startup-timeout",
+        default: "0 (off)",
+        meaning: "Seconds for the script to load",
+        setter: seconds!(startup_timeout),
+    },
+    DaemonOption {
+        name: "request-timeout",
+        default: "0 (off)",
+        meaning: "Seconds for one request, scaled by the number of threads",
+        setter: seconds!(request_timeout),
+    },
+    DaemonOption {
+        name: "interrupt-timeout",
+        default: "0 (off)",
+        meaning: "Seconds between raising mod_wsgi.RequestTimeout and replacing the process",
+        setter: seconds!(interrupt_timeout),
+    },
+    DaemonOption {
+        name: "graceful-timeout",
+        default: "15",
+        meaning: "Seconds that running requests have when a process is replaced",
+        setter: seconds!(graceful_timeout),
+    },
+    DaemonOption {
+        name: "eviction-timeout",
+        default: "0 (graceful-timeout)",
+        meaning: "As graceful-timeout, for SIGUSR1",
+        setter: seconds!(eviction_timeout),
+    },
+    DaemonOption {
+        name: "restart-interval",
+        default: "0 (off)",
+        meaning: "Age in seconds at which a process is replaced",
+        setter: seconds!(restart_interval),
+    },
+    DaemonOption {
+        name: "inactivity-timeout",
+        default: "0 (off)",
+        meaning: "Seconds without a request after which a process is stopped",
+        setter: seconds!(inactivity_timeout),
+    },
+    DaemonOption {
+        name: "deadlock-timeout",
+        default: "300",
+        meaning: "Seconds without the interpreter's lock after which a process is replaced",
+        setter: seconds!(deadlock_timeout),
+    },
+    DaemonOption {
+        name: "shutdown-timeout",
+        default: "5",
+        meaning: "Seconds for a process to leave once it was told to",
+        setter: seconds!(shutdown_timeout),
+    },
+    DaemonOption {
+        name: "response-socket-timeout",
+        default: "0 (socket-timeout)",
+        meaning: "Seconds for one write to the client",
+        setter: seconds!(response_socket_timeout),
+    },
+    DaemonOption {
+        name: "listen-backlog",
+        default: "100",
+        meaning: "Connections that may wait to be accepted by a process",
+        setter: Setter::Integer(0, i32::MAX as i64, |options, value| {
+            options.listen_backlog = u32::try_from(value).unwrap_or(100);
+        }),
+    },
+    DaemonOption {
+        name: "send-buffer-size",
+        default: "0 (the system's)",
+        meaning: "SO_SNDBUF of the sockets, in bytes",
+        setter: buffer!(512, send_buffer_size),
+    },
+    DaemonOption {
+        name: "receive-buffer-size",
+        default: "0 (the system's)",
+        meaning: "SO_RCVBUF of the sockets, in bytes",
+        setter: buffer!(512, receive_buffer_size),
+    },
+    DaemonOption {
+        name: "header-buffer-size",
+        default: "0 (32768)",
+        meaning: "Longest response header line, in bytes",
+        setter: buffer!(8192, header_buffer_size),
+    },
+    DaemonOption {
+        name: "response-buffer-size",
+        default: "0 (8 MiB)",
+        meaning: "Bytes relayed without a flush",
+        setter: buffer!(65_536, response_buffer_size),
+    },
+    DaemonOption {
+        name: "response-flush-delay",
+        default: "5",
+        meaning: "Milliseconds to wait for more before a flush",
+        setter: seconds!(response_flush_delay),
+    },
+    DaemonOption {
+        name: "isolation",
+        default: "process",
+        meaning: "Whether application groups get processes or sub-interpreters of their own",
+        setter: Setter::Isolation(|options, value| options.isolation = value),
+    },
+    DaemonOption {
+        name: "application-groups",
+        default: "16",
+        meaning: "Most application groups with processes of their own",
+        setter: Setter::Integer(1, 1000, |options, value| {
+            options.application_groups = u32::try_from(value).unwrap_or(16);
+        }),
+    },
+];
+
+/// One WSGIDaemonProcess.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DaemonProcess {
+    /// Name of the process group.
+    pub(crate) name: Text,
+    /// Its options.
+    pub(crate) options: Options,
+}
+
+/// Parses the arguments of a WSGIDaemonProcess.
+///
+/// # Errors
+/// What is wrong and what to write instead.
+pub(crate) fn parse(line: &[u8], context: &mut dyn Context) -> Result<DaemonProcess, String> {
+    let mut words = Words::new(line);
+    let Some(name) = words.next().filter(|name| !name.is_empty()) else {
+        return Err(
+            "name of daemon process not supplied: write WSGIDaemonProcess NAME [option=value ...]"
+                .into(),
+        );
+    };
+    let mut options = Options::default();
+    while let Some(option) = words.option() {
+        let (name, value) = option.map_err(|word| {
+            format!("invalid option to WSGI daemon process definition: \"{word}\" is not of the form option=value (without blanks around the sign)")
+        })?;
+        let Some(entry) = OPTIONS.iter().find(|entry| entry.name == name) else {
+            return Err(unknown(&name));
+        };
+        set(entry, &mut options, &value, context).map_err(|problem| {
+            format!("invalid option {name}={} for WSGI daemon process: {problem}", text(&value))
+        })?;
+    }
+    if options.script_user.is_some() && options.script_group.is_some() {
+        return Err("only one of script-user and script-group can be given for a WSGI daemon process: remove one".into());
+    }
+    Ok(DaemonProcess { name: name.into(), options })
+}
+
+fn unknown(name: &str) -> String {
+    let nearest = super::nearest(name, OPTIONS.iter().map(|entry| entry.name));
+    match nearest {
+        Some(nearest) => format!(
+            "invalid option to WSGI daemon process definition: there is no option \"{name}\", did you mean \"{nearest}\"?"
+        ),
+        None => format!(
+            "invalid option to WSGI daemon process definition: there is no option \"{name}\", remove it"
+        ),
+    }
+}
+
+fn set(
+    entry: &DaemonOption,
+    options: &mut Options,
+    value: &[u8],
+    context: &mut dyn Context,
+) -> Result<(), String> {
+    let mut integer = |least: i64, most: i64| {
+        if value.is_empty() {
+            return Err("a number is missing".to_owned());
+        }
+        let number = words::lenient_integer(value);
+        if number.ignored {
+            context.warn(format!(
+                "WSGIDaemonProcess {}={} is read as {}: write the number alone",
+                entry.name,
+                text(value),
+                number.value
+            ));
+        }
+        if (least..=most).contains(&number.value) {
+            Ok(number.value)
+        } else if most == i64::MAX || most == MAX_SECONDS {
+            Err(format!("it must be {least} or more"))
+        } else {
+            Err(format!("it must be from {least} to {most}"))
+        }
+    };
+    match entry.setter {
+        Setter::Text(store) => store(options, value.into()),
+        Setter::NonEmpty(_) if value.is_empty() => return Err("a name is missing".into()),
+        Setter::NonEmpty(store) => store(options, value.into()),
+        Setter::AbsolutePath(_) if !value.starts_with(b"/") => {
+            return Err("it must be an absolute path".into());
+        }
+        Setter::AbsolutePath(store) => store(options, value.into()),
+        Setter::Integer(least, most, store) => store(options, integer(least, most)?),
+        Setter::ZeroOrFrom(least, store) => match integer(0, i64::from(i32::MAX))? {
+            number if number == 0 || number >= least => {
+                store(options, u32::try_from(number).unwrap_or(0))
+            }
+            _ => return Err(format!("it must be 0 for the default, or {least} or more")),
+        },
+        Setter::Octal(store) => match words::octal(value) {
+            Some(number) => store(options, number),
+            None => return Err("it must be an octal number such as 0027".into()),
+        },
+        Setter::Float(store) => match words::positive_float(value) {
+            Some(number) => store(options, number),
+            None => return Err("it must be a number above 0".into()),
+        },
+        Setter::Boolean(store) => match words::boolean(value) {
+            Some(value) => store(options, value),
+            None => return Err("it must be On or Off".into()),
+        },
+        Setter::User(store) => store(options, context.user(value)?)?,
+        Setter::Group(store) => store(options, context.group(value)?),
+        Setter::Groups(store) => {
+            let groups = value
+                .split(|byte| *byte == b',')
+                .filter(|name| !name.is_empty())
+                .map(|name| context.group(name))
+                .collect::<Result<_, _>>()?;
+            store(options, groups);
+        }
+        Setter::Isolation(store) => match value {
+            b"process" => store(options, Isolation::Process),
+            b"interpreter" => store(options, Isolation::Interpreter),
+            _ => return Err("it must be process or interpreter".into()),
+        },
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Fixed;
+    use super::*;
+
+    fn parsed(line: &str) -> Result<DaemonProcess, String> {
+        parse(line.as_bytes(), &mut Fixed::default())
+    }
+
+    #[test]
+    fn the_long_list_of_a_real_guide_is_taken() {
+        let process = parsed(
+            "webware threads=20 python-home=/srv/venv display-name='%{GROUP}' lang='en_US.UTF-8' \
+             locale='en_US.UTF-8' queue-timeout=45 socket-timeout=60 connect-timeout=15 \
+             request-timeout=60 inactivity-timeout=0 startup-timeout=15 deadlock-timeout=60 \
+             graceful-timeout=15 eviction-timeout=0 restart-interval=0 shutdown-timeout=5 \
+             maximum-requests=0",
+        )
+        .unwrap();
+        assert_eq!(&*process.name, b"webware");
+        assert_eq!((process.options.threads, process.options.queue_timeout), (20, 45));
+        assert_eq!(process.options.display_name.as_deref(), Some(&b"%{GROUP}"[..]));
+    }
+
+    #[test]
+    fn defaults() {
+        let options = parsed("x").unwrap().options;
+        assert_eq!(options, Options::default());
+        assert_eq!((options.processes, options.threads, options.connect_timeout), (None, 15, 15));
+    }
+
+    #[test]
+    fn errors_name_option_value_and_remedy() {
+        for (line, needle) in [
+            ("", "name of daemon process not supplied"),
+            ("x thread=5", "did you mean \"threads\""),
+            ("x Threads=5", "did you mean \"threads\""),
+            ("x threads = 5", "without blanks"),
+            ("x threads=", "a number is missing"),
+            ("x threads=65534", "threads=65534"),
+            ("x processes=0", "from 1 to"),
+            ("x umask=9", "octal"),
+            ("x home=relative", "absolute path"),
+            ("x user=root", "blocked from running as root"),
+            ("x user=nobody-at-all", "nobody-at-all"),
+            ("x send-buffer-size=511", "512 or more"),
+            ("x server-metrics=yes", "On or Off"),
+            ("x isolation=thread", "process or interpreter"),
+            ("x script-user=a script-group=b", "only one of"),
+            ("x stack-size=0", "1 or more"),
+            ("x socket-timeout=-1", "0 or more"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(needle), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_of_the_largest_int_is_taken() {
+        assert_eq!(
+            parsed("x socket-timeout=2147483647").unwrap().options.socket_timeout,
+            2_147_483_647
+        );
+    }
+
+    #[test]
+    fn junk_behind_a_number_is_warned_of_and_ignored() {
+        let mut context = Fixed::default();
+        let process = parse(b"x threads=5x", &mut context).unwrap();
+        assert_eq!(process.options.threads, 5);
+        assert_eq!(context.warnings.len(), 1);
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reading the request body through httpd's input filters, no more than was asked for.
+
+use mod_wsgi_protocol::frame::BodyError;
+
+use super::request::Request;
+use super::{bytes, sys};
+
+/// Reads the body of one request.
+pub(crate) struct BodyReader<'a> {
+    /// Whose body.
+    request: Request<'a>,
+    /// What filters gave beyond what was asked for.
+    left: Vec<u8>,
+    /// The end was seen.
+    ended: bool,
+    /// Why it cannot be read further.
+    failed: Option<BodyError>,
+}
+
+impl<'a> BodyReader<'a> {
+    /// A reader; nothing is read yet.
+    pub(crate) fn new(request: Request<'a>) -> Self {
+        Self { request, left: Vec::new(), ended: false, failed: None }
+    }
+
+    /// Whether everything has been read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.ended && self.left.is_empty()
+    }
+
+    /// Appends up to `limit` bytes to `out`, at least one unless the body is at its end. Returns
+    /// whether it is at its end now.
+    ///
+    /// # Errors
+    /// Why the body cannot be read further, again at every later call.
+    pub(crate) fn read(&mut self, limit: usize, out: &mut Vec<u8>) -> Result<bool, BodyError> {
+        if self.left.is_empty() {
+            while !self.ended && self.left.is_empty() {
+                self.fill(limit.max(1), true)?;
+            }
+        }
+        let count = limit.min(self.left.len());
+        out.extend(self.left.drain(..count));
+        Ok(self.is_at_end())
+    }
+
+    /// Makes httpd send `100 Continue` if the client waits for it. Does not wait for the body.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(crate) fn provoke_continue(&mut self) -> Result<(), BodyError> {
+        if self.ended || !self.left.is_empty() || !self.request.expects_continue() {
+            return Ok(());
+        }
+        self.fill(8192, false)
+    }
+
+    fn fill(&mut self, limit: usize, wait: bool) -> Result<(), BodyError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let Some(pool) = self.request.pool() else { return Err(BodyError::Failed) };
+        let mode = if wait { sys::APR_BLOCK_READ } else { sys::APR_NONBLOCK_READ };
+        let limit = sys::apr_off_t::try_from(limit).unwrap_or(8192);
+        // SAFETY: the brigade is of the request's pool and the connection's allocator, used by this
+        // thread only, and cleaned before it is given up. Bucket data are copied before their
+        // bucket is deleted.
+        unsafe {
+            let record = self.request.as_ptr();
+            let brigade =
+                sys::apr_brigade_create(pool.as_ptr(), (*(*record).connection).bucket_alloc);
+            let status = sys::ap_get_brigade(
+                (*record).input_filters,
+                brigade,
+                sys::AP_MODE_READBYTES,
+                mode,
+                limit,
+            );
+            let mut result = if status == sys::APR_SUCCESS {
+                Ok(())
+            } else if !wait && is_would_block(status) {
+                sys::apr_brigade_cleanup(brigade.cast());
+                return Ok(());
+            } else {
+                Err(self.reason(status))
+            };
+            while result.is_ok() && sys::mod_wsgi_shim_brigade_is_empty(brigade) == 0 {
+                let bucket = sys::mod_wsgi_shim_brigade_first(brigade);
+                if sys::mod_wsgi_shim_bucket_is_eos(bucket) != 0 {
+                    self.ended = true;
+                } else if sys::mod_wsgi_shim_bucket_is_metadata(bucket) == 0 {
+                    let mut data = std::ptr::null();
+                    let mut length = 0;
+                    let status =
+                        sys::mod_wsgi_shim_bucket_read(bucket, &raw mut data, &raw mut length);
+                    if status != sys::APR_SUCCESS {
+                        result = Err(self.reason(status));
+                    } else if length > 0 && !data.is_null() {
+                        self.left.extend_from_slice(std::slice::from_raw_parts(
+                            data.cast::<u8>(),
+                            usize::try_from(length).unwrap_or(0),
+                        ));
+                    }
+                }
+                sys::mod_wsgi_shim_bucket_delete(bucket);
+            }
+            sys::apr_brigade_cleanup(brigade.cast());
+            if let Err(error) = result {
+                self.failed = Some(error);
+            }
+            result
+        }
+    }
+
+    fn reason(&self, status: sys::apr_status_t) -> BodyError {
+        // SAFETY: compares an integer.
+        if unsafe { sys::mod_wsgi_shim_is_timeup(status) } != 0 {
+            BodyError::TimedOut
+        } else if status == libc::ENOSPC {
+            // ap_http_filter's way to say that LimitRequestBody is passed.
+            BodyError::TooLarge
+        } else if status == sys::AP_FILTER_ERROR || status == libc::EINVAL {
+            BodyError::Failed
+        } else {
+            BodyError::Aborted
+        }
+    }
+}
+
+fn is_would_block(status: sys::apr_status_t) -> bool {
+    status == libc::EAGAIN || status == libc::EWOULDBLOCK
+}
+
+/// APR's text for an error number.
+pub(crate) fn status_text(status: sys::apr_status_t) -> String {
+    let mut buffer = [0; 200];
+    // SAFETY: writes at most the length of the buffer, with a NUL, and returns its address.
+    let text = unsafe { bytes(sys::apr_strerror(status, buffer.as_mut_ptr(), buffer.len())) };
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+}

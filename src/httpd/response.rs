@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sending a response through httpd's output filters: the head into the request record, data as
+//! buckets. Knows HTTP's and httpd's rules, not who produced the response.
+
+use std::os::fd::OwnedFd;
+
+use mod_wsgi_protocol::response::Head;
+
+use super::pool::Pool;
+use super::request::Request;
+use super::{c_string, sys};
+
+/// The client is gone, or a filter failed: nothing more can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// How repeated header names of an application are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Each on its own line (embedded mode).
+    Separate,
+    /// In one line with commas, but for Set-Cookie and WWW-Authenticate (daemon mode, as CGI).
+    Merged,
+}
+
+/// What is to be done with a response whose head was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Send its data.
+    Send,
+    /// Answer by this local URL instead.
+    Redirect(Vec<u8>),
+}
+
+/// Takes over status and headers.
+pub(crate) fn take_head(request: &Request<'_>, head: &Head<'_>, repeats: Repeats) -> Taken {
+    request.forget_continue();
+    request.set_status(head.status, (head.status_line.len() > 3).then_some(head.status_line));
+    let (Some(headers), Some(error_headers)) = (request.headers_out(), request.error_headers_out())
+    else {
+        return Taken::Send;
+    };
+    let mut redirect = None;
+    for (name, value) in head.headers() {
+        let (c_name, c_value) = (c_string(name), c_string(value));
+        if name.eq_ignore_ascii_case(b"content-type") {
+            request.set_content_type(value);
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            // Validated by the sender; what is no number is left to httpd to frame.
+            if let Some(length) =
+                std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok())
+            {
+                request.set_content_length(length);
+            }
+        } else if name.eq_ignore_ascii_case(b"www-authenticate") {
+            error_headers.add(&c_name, &c_value);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            // The server's own business (PEP 3333, "Other HTTP Features").
+        } else if name.eq_ignore_ascii_case(b"set-cookie") || repeats == Repeats::Separate {
+            headers.add(&c_name, &c_value);
+        } else if name.eq_ignore_ascii_case(b"location")
+            || name.eq_ignore_ascii_case(b"content-range")
+        {
+            if head.status == 200
+                && value.starts_with(b"/")
+                && name.eq_ignore_ascii_case(b"location")
+            {
+                redirect = Some(value.to_vec());
+            }
+            if let Some(pool) = request.pool() {
+                headers.replace(pool, &c_name, &c_value);
+            }
+        } else {
+            headers.merge(&c_name, &c_value);
+        }
+    }
+    redirect.map_or(Taken::Send, Taken::Redirect)
+}
+
+/// Sends the data of one response.
+pub(crate) struct Sender<'a> {
+    /// Whose response.
+    request: Request<'a>,
+    /// The request's pool.
+    pool: Pool<'a>,
+    /// Reused for every step; empty in between.
+    brigade: *mut sys::apr_bucket_brigade,
+}
+
+impl<'a> Sender<'a> {
+    /// A sender for the request.
+    pub(crate) fn new(request: Request<'a>) -> Option<Self> {
+        let pool = request.pool()?;
+        // SAFETY: a brigade of the request's pool and its connection's allocator.
+        let brigade = unsafe {
+            let connection = (*request.as_ptr()).connection;
+            sys::apr_brigade_create(pool.as_ptr(), (*connection).bucket_alloc)
+        };
+        (!brigade.is_null()).then_some(Self { request, pool, brigade })
+    }
+
+    /// Sends data; `flush` makes them (and the head) visible to the client now, `last` ends the
+    /// response.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(crate) fn send(&mut self, data: &[u8], flush: bool, last: bool) -> Result<(), Gone> {
+        if !data.is_empty() {
+            // SAFETY: a transient bucket refers to `data`, which lives until pass() has returned;
+            // filters that keep it longer copy it.
+            unsafe {
+                self.append(sys::apr_bucket_transient_create(
+                    data.as_ptr().cast(),
+                    data.len() as sys::apr_size_t,
+                    self.allocator(),
+                ));
+            }
+        }
+        self.pass(flush, last)
+    }
+
+    /// Sends a part of a file. The descriptor is closed with the request.
+    ///
+    /// # Errors
+    /// [`Gone`], or that there is no such part.
+    pub(crate) fn send_file(
+        &mut self,
+        descriptor: OwnedFd,
+        offset: u64,
+        length: u64,
+        flush: bool,
+    ) -> Result<(), Gone> {
+        let (Ok(offset), Ok(length)) =
+            (sys::apr_off_t::try_from(offset), sys::apr_off_t::try_from(length))
+        else {
+            return Err(Gone);
+        };
+        let descriptor = self.pool.own(descriptor);
+        let mut file = std::ptr::null_mut();
+        let mut flags = sys::APR_FOPEN_READ;
+        if self.request.core_settings().send_file {
+            flags |= sys::APR_FOPEN_SENDFILE_ENABLED;
+        }
+        // SAFETY: the pool owns the descriptor and closes it after the buckets that refer to it are
+        // gone (the request's pool outlives its response). APR's file does not close it.
+        unsafe {
+            let mut number = std::os::fd::AsRawFd::as_raw_fd(&*descriptor);
+            let status =
+                sys::apr_os_file_put(&raw mut file, &raw mut number, flags, self.pool.as_ptr());
+            if status != sys::APR_SUCCESS || length == 0 {
+                return if length == 0 { self.pass(flush, false) } else { Err(Gone) };
+            }
+            sys::apr_brigade_insert_file(self.brigade, file, offset, length, self.pool.as_ptr());
+        }
+        self.pass(flush, false)
+    }
+
+    /// Ends a response that is not whole, so that the client sees it: no last chunk, no further
+    /// request on the connection.
+    pub(crate) fn abandon(&mut self) {
+        self.request.end_connection();
+        // SAFETY: an error bucket of this status is httpd's sign, for its own chunk filter, that a
+        // response which has begun is not whole.
+        unsafe {
+            self.append(sys::ap_bucket_error_create(
+                sys::HTTP_BAD_GATEWAY,
+                std::ptr::null(),
+                self.pool.as_ptr(),
+                self.allocator(),
+            ));
+        }
+        // The client may be gone: then it sees it anyway.
+        let _ = self.pass(false, true);
+    }
+
+    fn pass(&mut self, flush: bool, last: bool) -> Result<(), Gone> {
+        // SAFETY: the brigade and its buckets belong to this request; what filters did not take is
+        // cleaned away.
+        unsafe {
+            if last {
+                self.append(sys::apr_bucket_eos_create(self.allocator()));
+            } else if flush {
+                self.append(sys::apr_bucket_flush_create(self.allocator()));
+            }
+            if sys::mod_wsgi_shim_brigade_is_empty(self.brigade) != 0 {
+                return Ok(());
+            }
+            let filters = (*self.request.as_ptr()).output_filters;
+            let status = sys::ap_pass_brigade(filters, self.brigade);
+            sys::apr_brigade_cleanup(self.brigade.cast());
+            if status != sys::APR_SUCCESS || self.request.is_aborted() { Err(Gone) } else { Ok(()) }
+        }
+    }
+
+    fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+        // SAFETY: the brigade was made with an allocator and keeps it.
+        unsafe { (*self.brigade).bucket_alloc }
+    }
+
+    fn append(&mut self, bucket: *mut sys::apr_bucket) {
+        // SAFETY: the bucket is new and in no brigade.
+        unsafe { sys::mod_wsgi_shim_brigade_append(self.brigade, bucket) }
+    }
+}

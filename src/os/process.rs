@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Processes: fork, waiting by descriptor, exec, signals to a process.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::{check, owned, wait_readable};
+
+/// A process that this one started, or knows of; names it without the danger that its id is reused.
+#[derive(Debug)]
+pub(crate) struct PidFd {
+    /// Its id.
+    pid: libc::pid_t,
+    /// Readable when it has ended.
+    fd: OwnedFd,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// With this exit status.
+    Status(i32),
+    /// Killed by this signal; whether it dumped core.
+    Signal(i32, bool),
+}
+
+impl PidFd {
+    /// The process with this id.
+    pub(crate) fn open(pid: libc::pid_t) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes integers.
+        let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = owned(libc::c_int::try_from(result).unwrap_or(-1))?;
+        Ok(Self { pid, fd })
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
+    /// Sends it a signal. A process that has ended is not an error.
+    pub(crate) fn signal(&self, signal: libc::c_int) -> io::Result<()> {
+        // SAFETY: pidfd_send_signal takes integers, and null for "as kill does".
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.fd.as_raw_fd(),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        match check(libc::c_int::try_from(result).unwrap_or(-1)) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the exit of a child that has ended; None when it has not, or is not our child.
+    pub(crate) fn reap(&self) -> Option<Exit> {
+        let mut status = 0;
+        // SAFETY: waitpid writes one integer.
+        let pid = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
+        if pid != self.pid {
+            return None;
+        }
+        if libc::WIFSIGNALED(status) {
+            Some(Exit::Signal(libc::WTERMSIG(status), libc::WCOREDUMP(status)))
+        } else {
+            Some(Exit::Status(libc::WEXITSTATUS(status)))
+        }
+    }
+
+    /// Waits for its end. Returns false when the time is over first.
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
+        wait_readable(self.fd.as_fd(), Some(timeout))
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Forks, and runs `child` in the new process, which ends with the status that it returns.
+/// Returns the new process's id.
+///
+/// # Safety
+/// The calling process has one thread only: `child` may then do what it likes, as no lock can be
+/// held by a thread that is gone.
+pub(crate) unsafe fn fork(child: impl FnOnce() -> i32) -> io::Result<libc::pid_t> {
+    // SAFETY: the caller's promise.
+    match check(unsafe { libc::fork() })? {
+        0 => {
+            let status =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(70);
+            // SAFETY: _exit ends the process without running what httpd registered for exit.
+            unsafe { libc::_exit(status) }
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Replaces this process by the program. Returns only when that fails.
+pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| {
+        strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: execve takes a C string and two null-terminated arrays of C strings, all of which
+    // live across the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Whether this process may use the file so (`R_OK`, `X_OK`), as its effective user.
+pub(crate) fn is_accessible(path: &CStr, mode: libc::c_int) -> io::Result<()> {
+    // SAFETY: faccessat takes a C string and integers.
+    check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_EACCESS) })
+        .map(drop)
+}
+
+/// Puts each descriptor at its number and closes every other one from 3 on. What is at 0, 1 and 2
+/// stays unless it is listed.
+pub(crate) fn arrange_descriptors(wanted: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<()> {
+    // First out of the way, so that no dup2 overwrites a descriptor that is still to be placed.
+    let floor = wanted.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(64);
+    let mut moved = Vec::new();
+    for (fd, number) in wanted {
+        // SAFETY: F_DUPFD_CLOEXEC takes integers.
+        let copy = owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) })?;
+        moved.push((copy, *number));
+    }
+    for (fd, number) in &moved {
+        // SAFETY: dup2 takes integers; what it closes is nobody's, as only `moved` and descriptors
+        // that are about to be closed below are left. The copy is not closed on exec.
+        check(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
+    }
+    drop(moved);
+    let first = wanted.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3);
+    close_from(first, &[]);
+    Ok(())
+}
+
+/// Closes all descriptors from `first` on except those to keep. What owned them must be forgotten.
+pub(crate) fn close_from(first: RawFd, keep: &[RawFd]) {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
+    let mut from = first as libc::c_uint;
+    for fd in keep {
+        let fd = fd as libc::c_uint;
+        if fd > from {
+            close_range(from, fd - 1);
+        }
+        from = fd + 1;
+    }
+    close_range(from, libc::c_uint::MAX);
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint) {
+    // SAFETY: close_range takes integers. The callers run in a process that was just forked and
+    // give up what it inherited.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // Kernels before 5.9.
+    // SAFETY: sysconf takes an integer.
+    let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) }.clamp(0, 65_536) as libc::c_uint;
+    for fd in first..=last.min(limit) {
+        // SAFETY: as for close_range; a number that is not open is no harm.
+        unsafe { libc::close(fd as libc::c_int) };
+    }
+}
+
+/// Makes this process the leader of a session of its own, away from the terminal's signals.
+pub(crate) fn new_session() -> io::Result<()> {
+    // SAFETY: setsid has no arguments.
+    check(unsafe { libc::setsid() }).map(drop)
+}
+
+/// This process's id.
+pub(crate) fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// Whether a process with this id exists.
+pub(crate) fn exists(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: kill with signal 0 sends nothing.
+    check(unsafe { libc::kill(pid, 0) })
+        .map_or_else(|error| error.raw_os_error() == Some(libc::EPERM), |_| true)
+}
+
+/// Names this thread or process for `ps -o comm`, 15 bytes at most.
+pub(crate) fn set_name(name: &CStr) {
+    // SAFETY: PR_SET_NAME reads a C string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}

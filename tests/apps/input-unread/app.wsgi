@@ -1,0 +1,6 @@
+"""Answers without reading the body."""
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"unread"]

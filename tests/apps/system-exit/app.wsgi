@@ -1,0 +1,7 @@
+"""Raises SystemExit with a code."""
+
+import sys
+
+
+def application(environ, start_response):
+    sys.exit(7)

@@ -1,0 +1,5 @@
+"""Its application takes one argument only."""
+
+
+def application(environ):
+    return [b"never"]

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""wsgi.input: its methods, bodies of all sizes, and what happens to a body nobody reads.
+
+Clients that go away while they send are in test_bad_input.py.
+"""
+
+import hashlib
+import socket
+from urllib.parse import quote
+
+import pytest
+
+from harness.plugin import differs
+
+BODY = b"first\nsecond line\n\nfourth without end"
+
+
+def call(site, calls, body=BODY) -> list[str]:
+    """The repr of what each method call returns, or the name of what it raises."""
+    response = site.post("/input-calls?" + quote(repr(calls)), body)
+    assert response.status == 200
+    return response.json
+
+
+@pytest.mark.parametrize(
+    ("calls", "results"),
+    [
+        ([("read",)], [BODY]),
+        ([("read", -1)], [BODY]),
+        ([("read", 5), ("read", 1), ("read",)], [b"first", b"\n", BODY[6:]]),
+        ([("read", 10000)], [BODY]),
+        ([("read", 0)], [b""]),
+        ([("read", 0), ("read",)], [b"", BODY]),
+        ([("read",), ("read",), ("read", 5)], [BODY, b"", b""]),
+        ([("readline",)] * 6, [*BODY.splitlines(True), b"", b""]),
+        ([("readline", 3), ("readline", 100)], [b"fir", b"st\n"]),
+        ([("readline", 0), ("readline",)], [b"", b"first\n"]),
+        ([("readline", -1)], [b"first\n"]),
+        ([("readline",), ("read",)], [b"first\n", BODY[6:]]),
+        ([("read", 2), ("readline",)], [b"fi", b"rst\n"]),
+        ([("readlines",)], [BODY.splitlines(True)]),
+        ([("readlines", 8)], [BODY.splitlines(True)[:2]]),
+        ([("readlines",), ("readlines",)], [BODY.splitlines(True), []]),
+        ([("list",)], [BODY.splitlines(True)]),
+        ([("next",), ("next",)], [b"first\n", b"second line\n"]),
+        ([("read",), ("readline",), ("readlines",), ("list",)], [BODY, b"", [], []]),
+        ([("close",), ("read",)], [None, BODY]),
+    ],
+)
+def test_methods(site, calls, results):
+    assert call(site, calls) == [repr(result) for result in results]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("read", "5"), "TypeError"),
+        (("read", 1, 2), "TypeError"),
+        (("readline", "5"), "TypeError"),
+        (("readlines", "5"), "TypeError"),
+        (("no_such_method",), "AttributeError"),
+        (("seek", 0), "AttributeError"),
+    ],
+)
+def test_wrong_calls_raise(site, arguments, error):
+    assert call(site, [arguments, ("read",)]) == [error, repr(BODY)]
+
+
+def test_next_at_the_end_raises_stop_iteration(site):
+    assert call(site, [("read",), ("next",)]) == [repr(BODY), "StopIteration"]
+
+
+def test_no_body(site):
+    calls = [("read",), ("readline",), ("readlines",), ("list",)]
+    assert site.get("/input-calls?" + quote(repr(calls))).json == ["b''", "b''", "[]", "[]"]
+
+
+def test_empty_body(site):
+    assert call(site, [("read",), ("readline",)], b"") == ["b''", "b''"]
+
+
+@pytest.mark.parametrize("way", ["whole", "blocks", "lines", "limited-lines"])
+@pytest.mark.parametrize(
+    "size", [1, 8191, 8192, 8193, 65535, 65536, 65537, 10 * 1024 * 1024], ids=str
+)
+def test_body_arrives_whole(site, way, size):
+    body = (b"0123456789abcdef" * 500 + b"\n") * (size // 8001 + 1)
+    body = body[:size]
+    length, digest, content_length = site.post(f"/input-digest?{way}", body).json
+    assert (length, content_length) == (size, str(size))
+    assert digest == hashlib.sha256(body).hexdigest()
+
+
+def test_one_long_line(site):
+    body = b"x" * 300_000
+    assert site.post("/input-digest?lines", body).json[0] == len(body)
+
+
+def test_body_that_comes_in_pieces(site):
+    with site.raw() as raw:
+        raw.send(
+            b"POST /input-calls?" + quote(repr([("readline",), ("read", 3), ("read",)])).encode()
+            + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 12\r\n\r\n"
+        )  # fmt: skip
+        raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (b"a", b"b\n", b"cd", b"e", b"f", b"ghijk"):
+            raw.send(piece)
+        answer = raw.receive_all()
+    assert b"""["b'ab\\\\n'", "b'cde'", "b'fghijk'"]""" in answer
+
+
+def test_echo_of_a_large_body_while_it_is_read(site):
+    body = bytes(range(256)) * 400
+    assert site.post("/input-echo", body).body == body
+
+
+def test_body_that_nobody_reads(site):
+    with site.connection() as connection:
+        response = connection.request("/input-unread", method="POST", body=b"x" * 100_000)
+        assert (response.status, response.body) == (200, b"unread")
+        assert connection.request("/hello").body == b"Hello World!\n"
+
+
+def test_large_body_that_nobody_reads(site):
+    body = b"x" * (10 * 1024 * 1024)
+    response = site.post("/input-unread", body)
+    assert (response.status, response.body) == (200, b"unread")
+
+
+def test_keep_alive_after_a_body_read_in_part(site):
+    query = quote(repr([("read", 3)]))
+    with site.connection() as connection:
+        response = connection.request(f"/input-calls?{query}", method="POST", body=BODY)
+        assert response.json == ["b'fir'"]
+        assert connection.request("/hello").body == b"Hello World!\n"
+
+
+def test_objects_of_a_request_cannot_be_used_after_it(site):
+    with site.connection() as connection:
+        assert connection.request("/kept", method="POST", body=BODY).json == {}
+        results = connection.request("/kept").json
+    assert results == {
+        "read": "RuntimeError",
+        "readline": "RuntimeError",
+        "readlines": "RuntimeError",
+        "next": "RuntimeError",
+        "write": "RuntimeError",
+        "start_response": "RuntimeError",
+    }
+
+
+EXPECT = (
+    b"POST /input-%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+)
+
+
+def test_client_is_told_to_continue_when_the_body_is_wanted(site):
+    with site.raw() as raw:
+        raw.send(EXPECT % b"echo")
+        assert raw.receive_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        raw.send(b"body")
+        answer = raw.receive_all()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"body" in answer
+
+
+@pytest.mark.difference("in daemon mode too, 100 Continue is sent only when the body is read")
+def test_client_is_not_told_to_continue_when_nobody_reads(site):
+    with site.raw() as raw:
+        raw.send(EXPECT % b"unread")
+        first = raw.receive_until(b"\r\n\r\n")
+        upstream = b"HTTP/1.1 100 " if site.mode == "daemon" else b"HTTP/1.1 200 "
+        assert first.startswith(differs(upstream=upstream, ours=b"HTTP/1.1 200 "))
+        raw.send(b"body")
+        raw.receive_all()
+
+
+def test_chunked_body_is_refused(site):
+    response = site.post("/input-echo", iter([b"some", b"body"]))
+    assert response.status == 411
+    site.expect_log("WSGI0139", count=1)
+
+
+def test_bad_content_length_is_refused_by_httpd(site):
+    with site.raw() as raw:
+        raw.send(b"POST /input-echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n")
+        assert raw.receive_all().startswith(b"HTTP/1.1 400 ")
+
+
+def test_body_over_the_limit_is_refused(server_factory, mode):
+    server = server_factory("""
+WSGIDaemonProcess main
+WSGIApplicationGroup %{GLOBAL}
+LimitRequestBody 1000
+WSGIScriptAlias /embedded ${APPS}/input-echo/app.wsgi
+WSGIScriptAlias /daemon ${APPS}/input-echo/app.wsgi process-group=main
+""")
+    assert server.post(f"/{mode}", b"x" * 1000).status == 200
+    assert server.post(f"/{mode}", b"x" * 1001).status == 413
+    server.expect_log("AH01588")
