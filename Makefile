@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
+# What a target needs is done in the order in which it is written, also with make -j.
+.NOTPARALLEL:
 
 # Which httpd to build for, run and test with: its apxs.
 APXS ?= $(firstword $(shell command -v apxs apxs2 2>/dev/null) apxs)
@@ -24,25 +26,25 @@ BENCH_ARGS ?=
 DESTDIR ?=
 
 MODULES := target/modules
-PYTEST = target/test-venv/bin/python -m pytest tests
+PYTEST = target/test-venv/bin/python -m pytest $(if $(findstring tests/,$(PYTEST_ARGS)),,tests)
 
 ##@ Use
 .PHONY: build
-build: ## Build both modules into target/modules (the default). APXS=path picks another httpd
+build: ## Build both modules into target/modules (the default) | APXS=path/to/apxs
 	@cargo build --release --workspace
 	@scripts/collect "$(CARGO_TARGET_DIR)/release" $(MODULES)
 
 .PHONY: run
-run: deps build ## Serve the demonstration with Apache on 127.0.0.1. APP=app.wsgi MODE=embedded PYTHON=venv PORT=8000 MPM=event RUN_USER=www-data
+run: deps build ## Serve the demonstration with Apache on 127.0.0.1 until Ctrl-C | APP=path/to/app.wsgi MODE=embedded PYTHON=path/to/venv | PORT=8000 MPM=event RUN_USER=www-data
 	@exec python3 scripts/run.py --app "$(APP)" --mode "$(MODE)" --python "$(PYTHON)" \
 	    --port "$(PORT)" --mpm "$(MPM)" --user "$(RUN_USER)" --from "$(or $(PWD),$(CURDIR))"
 
 .PHONY: install
-install: ## Install the modules that were built, and on Debian wsgi.load and wsgi.conf. DESTDIR=root
+install: ## Install the modules that were built, and on Debian wsgi.load and wsgi.conf | DESTDIR=root
 	@DESTDIR="$(DESTDIR)" scripts/install add
 
 .PHONY: uninstall
-uninstall: ## Remove what install put there. DESTDIR=root
+uninstall: ## Remove what install put there | DESTDIR=root
 	@DESTDIR="$(DESTDIR)" scripts/install remove
 
 .PHONY: deps
@@ -51,7 +53,7 @@ deps: ## Install the Debian packages that building and running need; silent when
 
 ##@ Test
 .PHONY: test
-test: deps-test build test-unit test-e2e ## Unit tests, then end-to-end tests. MPM=worker PYTEST_ARGS="-k name"
+test: deps-test build test-unit test-e2e ## Unit tests, then end-to-end tests | MPM=worker PYTEST_ARGS="-k name"
 
 .PHONY: test-unit
 test-unit: ## Only the unit tests
@@ -98,7 +100,7 @@ test-venv:
 
 ##@ Measure
 .PHONY: bench
-bench: deps-bench build upstream-venv ## Side by side: a C handler, mod_wsgi from PyPI, and this. BENCH_ARGS="--json file"
+bench: deps-bench build upstream-venv ## Side by side: a C handler, mod_wsgi from PyPI, and this | BENCH_ARGS="--json file"
 	@exec python3 bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-quick
@@ -123,4 +125,5 @@ clean: ## Remove target/: everything that was built or downloaded
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	    /^[a-z0-9-]+:.*## / { gsub(/ \| /, "\n                      ", $$2); \
+	        printf "  make %-14s %s\n", $$1, $$2 }' Makefile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration as httpd -t sees it: what is accepted where, what is refused and with which words.
+"""The configuration as httpd -t sees it: what is accepted where, what is refused in which words.
 
 What the settings do is in the other files; how sections are merged is tested here with requests.
 """
@@ -25,7 +25,7 @@ def section(name: str, argument: str, *lines: str) -> str:
 
 
 def assert_refused(result, *needles: str, ours: tuple[str, ...] = ()) -> None:
-    """Refused with a message that has the words; ours must have some more, the remedy among them."""
+    """Refused with a message that has the words; ours has more, the remedy among them."""
     assert not result.accepted, result.output
     assert "conf/configtest.conf" in result.output or "line " in result.output, result.output
     for needle in (*needles, *(ours if OURS else ())):
@@ -50,11 +50,11 @@ def test_boolean_accepts(server, directive, value):
     assert result.accepted, result.output
 
 
-@pytest.mark.parametrize("value", ["yes", "1", "true", '""'])
+@pytest.mark.parametrize("value", ["yes", "1", "true"])
 @pytest.mark.parametrize("directive", BOOLEANS)
 def test_boolean_refuses(server, directive, value):
     result = server.configtest(f"{directive} {value}")
-    assert_refused(result, directive, "Off", "On", ours=(value.strip('"'),))
+    assert_refused(result, directive, "Off", "On", ours=(value,))
 
 
 ONE_WORD = {
@@ -108,7 +108,8 @@ def test_unknown_directive(server):
         "/ /x pass-authorization=On",
         "/ /x pass-authorization=off",
         "/ /x process-group=a process-group=b",
-        "/ /x process-group=%{GLOBAL} application-group=%{GLOBAL} callable-object=a pass-authorization=On",
+        "/ /x process-group=%{GLOBAL} application-group=%{GLOBAL} callable-object=a"
+        " pass-authorization=On",
         "/ /x process-group=main application-group=%{GLOBAL}",
         "/ /x process-group=main application-group=name",
     ],
@@ -219,7 +220,8 @@ DAEMON_ACCEPTS = {
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [(name, value) for name in DAEMON_ACCEPTS for value in DAEMON_ACCEPTS[name]]
+    ("option", "value"),
+    [(name, value) for name in DAEMON_ACCEPTS for value in DAEMON_ACCEPTS[name]],
 )
 def test_daemon_process_accepts(server, option, value):
     result = server.configtest(f"WSGIDaemonProcess main {option}={value}")
@@ -268,7 +270,8 @@ DAEMON_REFUSES = {
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [(name, value) for name in DAEMON_REFUSES for value in DAEMON_REFUSES[name]]
+    ("option", "value"),
+    [(name, value) for name in DAEMON_REFUSES for value in DAEMON_REFUSES[name]],
 )
 def test_daemon_process_refuses(server, option, value):
     result = server.configtest(f"WSGIDaemonProcess main {option}={value}")
@@ -427,7 +430,9 @@ def write_htaccess(htaccess):
 
 @pytest.mark.parametrize("line", FILE_INFO)
 def test_htaccess_may_have(htaccess, write_htaccess, line):
-    write_htaccess("WSGICallableObject application\n" + line.replace("Object x", "Object application"))
+    write_htaccess(
+        "WSGICallableObject application\n" + line.replace("Object x", "Object application")
+    )
     assert htaccess.get("/environ").status == 200
 
 
@@ -458,9 +463,9 @@ WSGIProcessGroup main-group
 WSGIApplicationGroup main-application
 WSGIPassAuthorization On
 WSGIScriptAlias /environ ${APPS}/environ/app.wsgi
-WSGIScriptAlias /alias ${APPS}/environ/app.wsgi process-group=main-group application-group=%{GLOBAL}
+WSGIScriptAlias /alias ${APPS}/environ/app.wsgi process-group=main-group \\
+    application-group=%{GLOBAL}
 WSGIScriptAlias /folder ${APPS}/folder/app.wsgi
-WSGIScriptAlias /folder/location ${APPS}/folder/app.wsgi
 <VirtualHost 127.0.0.1:${PORT_inherits}>
     ServerName localhost
 </VirtualHost>
@@ -504,9 +509,6 @@ def test_sections_are_merged(merged, port, path, process_group, application_grou
     if not merged.running:
         merged.write("apps/folder/app.wsgi", (merged.apps / "environ/app.wsgi").read_text())
         merged.start()
-    if path == "/folder/location":
-        # The first alias that matches is /folder, so the rest is path info; the section still applies.
-        pass
     environ = merged.get(path, port=port, headers={"Authorization": "Basic x"}).json
     assert environ["mod_wsgi.process_group"][1] == process_group
     assert environ["mod_wsgi.application_group"][1] == application_group

@@ -341,8 +341,10 @@ WSGIDaemonProcess run-once threads=1 maximum-requests=1
 WSGIApplicationGroup %{GLOBAL}
 <Macro Everything $mode $group>
     WSGIScriptAlias /$mode/plain ${APPS}/environ/app.wsgi process-group=$group
-    WSGIScriptAlias /$mode/option ${APPS}/environ/app.wsgi process-group=$group pass-authorization=On
-    WSGIScriptAlias /$mode/option-off ${APPS}/environ/app.wsgi process-group=$group pass-authorization=Off
+    WSGIScriptAlias /$mode/option ${APPS}/environ/app.wsgi process-group=$group \\
+        pass-authorization=On
+    WSGIScriptAlias /$mode/option-off ${APPS}/environ/app.wsgi process-group=$group \\
+        pass-authorization=Off
     WSGIScriptAlias /$mode/directive ${APPS}/environ/app.wsgi process-group=$group
     WSGIScriptAlias /$mode/setenv ${APPS}/environ/app.wsgi process-group=$group
     WSGIScriptAlias /$mode/https-1 ${APPS}/environ/app.wsgi process-group=$group

@@ -168,7 +168,13 @@ def test_many_headers_reach_the_client(site):
 
 
 def test_repeated_cookies_stay_separate(site):
-    headers = [*PLAIN, ("Set-Cookie", "a=1"), ("X", "y"), ("Set-Cookie", "b=2"), ("set-cookie", "a=3")]
+    headers = [
+        *PLAIN,
+        ("Set-Cookie", "a=1"),
+        ("X", "y"),
+        ("Set-Cookie", "b=2"),
+        ("set-cookie", "a=3"),
+    ]
     response = respond(site, "200 OK", headers, [b"body"])
     assert response.header_values("Set-Cookie") == ["a=1", "b=2", "a=3"]
 

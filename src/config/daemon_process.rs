@@ -208,6 +208,8 @@ enum Setter {
 }
 
 /// One option of WSGIDaemonProcess.
+// Default and meaning are for the reference of options.
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) struct DaemonOption {
     /// Its name, case-sensitive.
     pub(crate) name: &'static str,
@@ -698,6 +700,13 @@ mod tests {
         assert_eq!(&*process.name, b"webware");
         assert_eq!((process.options.threads, process.options.queue_timeout), (20, 45));
         assert_eq!(process.options.display_name.as_deref(), Some(&b"%{GROUP}"[..]));
+    }
+
+    #[test]
+    fn every_option_is_described() {
+        for option in OPTIONS {
+            assert!(!option.default.is_empty() && !option.meaning.is_empty(), "{}", option.name);
+        }
     }
 
     #[test]

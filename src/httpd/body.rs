@@ -4,7 +4,7 @@
 use mod_wsgi_protocol::frame::BodyError;
 
 use super::request::Request;
-use super::{bytes, sys};
+use super::sys;
 
 /// Reads the body of one request.
 pub(crate) struct BodyReader<'a> {
@@ -35,9 +35,15 @@ impl<'a> BodyReader<'a> {
     /// # Errors
     /// Why the body cannot be read further, again at every later call.
     pub(crate) fn read(&mut self, limit: usize, out: &mut Vec<u8>) -> Result<bool, BodyError> {
-        if self.left.is_empty() {
-            while !self.ended && self.left.is_empty() {
-                self.fill(limit.max(1), true)?;
+        while !self.ended && self.left.is_empty() {
+            self.fill(limit.max(1), true)?;
+        }
+        // httpd gives one socket buffer at a time: take what else is there already.
+        while !self.ended && self.left.len() < limit && self.failed.is_none() {
+            let before = self.left.len();
+            // An error is kept and told at the next call: what came before it counts.
+            if self.fill(limit - before, false).is_err() || self.left.len() == before {
+                break;
             }
         }
         let count = limit.min(self.left.len());
@@ -130,12 +136,4 @@ impl<'a> BodyReader<'a> {
 
 fn is_would_block(status: sys::apr_status_t) -> bool {
     status == libc::EAGAIN || status == libc::EWOULDBLOCK
-}
-
-/// APR's text for an error number.
-pub(crate) fn status_text(status: sys::apr_status_t) -> String {
-    let mut buffer = [0; 200];
-    // SAFETY: writes at most the length of the buffer, with a NUL, and returns its address.
-    let text = unsafe { bytes(sys::apr_strerror(status, buffer.as_mut_ptr(), buffer.len())) };
-    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
 }

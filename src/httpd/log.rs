@@ -96,9 +96,9 @@ pub(crate) fn request(request: &Request<'_>, level: Level, text: &[u8]) {
         return;
     }
     let script = request.filename().unwrap_or_default();
-    for line in lines(text) {
+    for (index, line) in lines(text).enumerate() {
         let mut record = Vec::with_capacity(line.len() + script.len() + 10);
-        if !script.is_empty() {
+        if index == 0 && !script.is_empty() {
             record.extend_from_slice(b"[script ");
             record.extend_from_slice(script);
             record.extend_from_slice(b"] ");

@@ -7,6 +7,7 @@ pub(crate) mod body;
 pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod mpm;
+pub(crate) mod other_child;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -155,14 +155,19 @@ impl<'a> Request<'a> {
         self.record().request_time
     }
 
-    /// Status so far.
-    pub(crate) fn status(&self) -> i32 {
-        self.record().status
-    }
-
     /// Whether it is HEAD.
     pub(crate) fn is_head(&self) -> bool {
         self.record().header_only != 0
+    }
+
+    /// Whether the first output filter changes content (mod_deflate, mod_include).
+    pub(crate) fn has_content_filter(&self) -> bool {
+        // SAFETY: the filter chain and its records live as long as the request.
+        unsafe {
+            let filter = self.record().output_filters.as_ref();
+            let record = filter.and_then(|filter| filter.frec.as_ref());
+            record.is_some_and(|record| record.ftype < sys::AP_FTYPE_PROTOCOL)
+        }
     }
 
     /// Whether the client waits for `100 Continue`.

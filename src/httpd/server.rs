@@ -2,6 +2,7 @@
 //! A server or virtual host of httpd.
 
 use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::NonNull;
 
 use super::pool::Pool;
@@ -80,6 +81,17 @@ impl<'a> Server<'a> {
         unsafe { self.record().process.as_ref().and_then(|process| Pool::from_ptr(process.pconf)) }
     }
 
+    /// A path in httpd's runtime directory.
+    pub(crate) fn runtime_path(&self, name: &str) -> std::path::PathBuf {
+        let name = super::c_string(name.as_bytes());
+        // SAFETY: the pool is alive; returns null or a C string of it, which is copied.
+        let path = self.process_pool().and_then(|pool| unsafe {
+            bytes(sys::ap_runtime_dir_relative(pool.as_ptr(), name.as_ptr()))
+        });
+        let path = std::ffi::OsStr::from_bytes(path.unwrap_or(b"/run/wsgi"));
+        std::path::PathBuf::from(path)
+    }
+
     /// Descriptor of its error log, if that is a file or a pipe.
     pub(crate) fn log_descriptor(&self) -> Option<i32> {
         let mut descriptor = -1;
@@ -102,4 +114,11 @@ impl<'a> Server<'a> {
             sys::ap_get_module_config(self.record().module_config, module()).cast::<T>().as_ref()
         }
     }
+}
+
+/// Name and version of httpd and its modules, as ServerTokens allows.
+pub(crate) fn banner() -> &'static [u8] {
+    // SAFETY: a C string that httpd makes once its configuration is read, before children exist,
+    // and keeps until they have ended; requests are handled in children only.
+    unsafe { bytes(sys::ap_get_server_banner()) }.unwrap_or_default()
 }

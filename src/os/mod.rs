@@ -4,6 +4,7 @@
 
 pub(crate) mod epoll;
 pub(crate) mod identity;
+pub(crate) mod library;
 pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod signal;

@@ -115,3 +115,30 @@ pub(crate) fn name(signal: libc::c_int) -> &'static str {
         _ => "unnamed signal",
     }
 }
+
+/// What a signal does, remembered to be put back.
+pub(crate) struct Saved {
+    /// The signal.
+    signal: libc::c_int,
+    /// Its action; None when it could not be had.
+    action: Option<libc::sigaction>,
+}
+
+impl Saved {
+    /// What this signal does now.
+    pub(crate) fn new(signal: libc::c_int) -> Self {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: a null new action only reads the old one into the place given.
+        let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+        // SAFETY: zeroed, and then written by the kernel's wrapper.
+        Self { signal, action: (result == 0).then(|| unsafe { action.assume_init() }) }
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore(&self) {
+        if let Some(action) = &self.action {
+            // SAFETY: an action that was in force for this signal before.
+            unsafe { libc::sigaction(self.signal, action, std::ptr::null_mut()) };
+        }
+    }
+}

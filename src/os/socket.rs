@@ -2,12 +2,12 @@
 //! UNIX sockets: message pairs, listeners, connections, and descriptors that travel over them.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{check, check_size, owned, set_nonblocking, wait_writable};
+use super::{check, check_size, owned, wait_writable};
 
 /// A connected pair of SOCK_SEQPACKET sockets, both closed on exec.
 pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -240,50 +240,4 @@ pub(crate) fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedF
             Err(error) => return Err(error),
         }
     }
-}
-
-/// User id of the process at the other end of a connection, as it was when that was made.
-pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: getsockopt writes at most `length` bytes, the size of the structure.
-    check(unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
-    })?;
-    Ok(credentials.uid)
-}
-
-/// Whether the other end has closed, or has sent what nobody asked for: both end a pooled
-/// connection.
-pub(crate) fn is_idle(fd: BorrowedFd<'_>) -> bool {
-    let mut byte = [0];
-    matches!(peek(fd, &mut byte), Ok(None))
-}
-
-fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    // SAFETY: recv writes at most `len` bytes into the buffer of that length.
-    let result = check_size(unsafe {
-        libc::recv(
-            fd.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_DONTWAIT | libc::MSG_PEEK,
-        )
-    });
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes an inherited end blocking again, for a program that expects it so.
-pub(crate) fn make_blocking(fd: &OwnedFd) -> io::Result<()> {
-    set_nonblocking(fd.as_fd(), false)
 }

@@ -152,7 +152,7 @@ def _reachable(installation: Path) -> Path:
 
 
 def _move_library_path(binary: Path, library: Path) -> None:
-    """Let the binary find its libpython beside itself: its run path names the place it was built for."""
+    """Let the binary find its libpython beside itself, not where it was built for."""
     old = os.fsencode(library)
     new = b"$ORIGIN/../lib"
     data = binary.read_bytes()

@@ -5,6 +5,7 @@ A line of level warn or worse, a line with a WSGI number, and a line that is no 
 must have been declared by the test; each declaration must have been seen.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +141,7 @@ class Expectation:
 class TracebackExpectation(Expectation):
     """A numbered record and the traceback after it, up to the line that names the exception.
 
-    Between the two only records of the same thread count, as other threads may write at the same time.
+    Between the two only records of the same thread count: others may write at the same time.
     """
 
     exception: str = ""
@@ -201,10 +202,9 @@ class LogAudit:
 
     def check(self) -> list[str]:
         """What is wrong, as lines of text. Waits for declared lines which are not there yet."""
-        try:
+        # What is missing in the end is reported below.
+        with contextlib.suppress(AssertionError):
             wait_until(self._all_fulfilled, "the declared log lines")
-        except AssertionError:
-            pass  # Reported below, with the log.
         records = self.log.records(self.start)
         declared: set[int] = set()
         wrong = []

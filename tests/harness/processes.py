@@ -6,6 +6,7 @@ so nothing a server started can slip away unseen. Each server marks its environm
 process is attributed by that mark or because it was seen in the server's tree before.
 """
 
+import contextlib
 import ctypes
 import os
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ def become_subreaper() -> None:
 
 @dataclass(frozen=True)
 class Process:
-    """One process, identified by its number and its start time, so that a reused number is another."""
+    """One process, told by number and start time, so that a reused number is another."""
 
     pid: int
     started: int
@@ -210,8 +211,6 @@ class ProcessTree:
         """Take the status of an adopted process that ended: its own parent is no more."""
         if process.pid in self.roots or process.state != "Z" or process.parent != os.getpid():
             return False
-        try:
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
         return True

@@ -27,6 +27,7 @@ from harness.waiting import DEADLINE, wait_until
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
 STARTED = "resuming normal operations"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEEP = "MOD_WSGI_TEST_KEEP" in os.environ
 
 
@@ -73,7 +74,7 @@ class Server:
         self._modules = tuple(dict.fromkeys((*configuration.DEFAULT_MODULES, *modules)))
         self._load_wsgi = load_wsgi
         self._mark = uuid.uuid4().hex
-        self.environment = {"PATH": os.environ["PATH"], "LANG": "C", MARK: self._mark}
+        self.environment = {"PATH": PATH, "LANG": "C", MARK: self._mark}
         self.environment.update(environment or {})
         self.tree = ProcessTree(self._mark)
         self._popen: subprocess.Popen[bytes] | None = None
@@ -108,7 +109,7 @@ class Server:
         return f"{base}# The test's own part.\n{config}\n"
 
     def configtest(self, config: str) -> ConfigTest:
-        """What `httpd -t` says of the base configuration with this part. The server need not run."""
+        """What `httpd -t` says of the base configuration with this part; nothing need run."""
         path = self.root / "conf/configtest.conf"
         path.write_text(self._whole(config))
         result = subprocess.run(
@@ -153,6 +154,7 @@ class Server:
                     "-f",
                     self.configuration_file,
                 ],
+                cwd="/",
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -324,13 +326,19 @@ class Server:
         ]
 
     @property
-    def socket_folder(self) -> Path:
-        return self.root / "run"
-
-    @property
-    def sockets(self) -> list[Path]:
-        """The UNIX sockets in the socket folder."""
-        return [path for path in self.socket_folder.iterdir() if path.is_socket()]
+    def daemon_sockets(self) -> list[bytes]:
+        """Addresses of the UNIX sockets that the server's processes listen on; abstract ones begin
+        with a NUL."""
+        mine = {
+            target for process in self.tree.processes() for target in process.descriptors.values()
+        }
+        found = set()
+        for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]:
+            fields = line.split(None, 7)
+            listens = int(fields[3], 16) & 0x10000
+            if len(fields) == 8 and listens and f"socket:[{int(fields[6])}]" in mine:
+                found.add(b"\0" + fields[7][1:] if fields[7].startswith(b"@") else fields[7])
+        return sorted(found)
 
     # Requests
 

@@ -49,7 +49,9 @@ impl<'py> Object<'py> {
         let keywords = keywords.map_or(NULL, Object::as_ptr);
         // SAFETY: PyObject_Call wants a tuple and a dict or null, raises for anything else, and
         // returns a new reference or null.
-        unsafe { Self::from_new(py, ffi::PyObject_Call(self.as_ptr(), arguments.as_ptr(), keywords)) }
+        unsafe {
+            Self::from_new(py, ffi::PyObject_Call(self.as_ptr(), arguments.as_ptr(), keywords))
+        }
     }
 
     /// `self.name(*arguments)`.

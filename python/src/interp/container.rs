@@ -65,11 +65,6 @@ impl<'py> Object<'py> {
         is_exactly(self, &raw mut ffi::PyList_Type) || is_exactly(self, &raw mut ffi::PyTuple_Type)
     }
 
-    /// Whether it is a `dict`, or of a subclass.
-    pub(crate) fn is_dict(&self) -> bool {
-        self.has_class_flag(ffi::Py_TPFLAGS_DICT_SUBCLASS)
-    }
-
     /// Items of a list or tuple; of anything else none.
     pub(crate) fn item_count(&self) -> usize {
         // SAFETY: PyList_Size and PyTuple_Size want an object of their class, which is tested.
@@ -121,9 +116,7 @@ impl<'py> Object<'py> {
         value: &Object<'py>,
     ) -> PyResult<()> {
         // SAFETY: PyDict_SetItem raises for what is no dict, and takes its own counts.
-        super::status(unsafe {
-            ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr())
-        })
+        super::status(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) })
     }
 
     /// Sets an entry of a dict by a name.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Python exceptions: raising them, and taking one that was raised.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::ptr::null_mut;
 
 use pyo3::ffi;
@@ -12,8 +12,8 @@ use super::token::{Attached, PyResult, Raised};
 /// A built-in class of exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// `BaseException`.
-    Base,
+    /// `Exception`: what is not meant to end a program.
+    Exception,
     /// `OSError`.
     Os,
     /// `RuntimeError`.
@@ -24,10 +24,6 @@ pub(crate) enum Class {
     Type,
     /// `ValueError`.
     Value,
-    /// `ImportError`.
-    Import,
-    /// `StopIteration`.
-    StopIteration,
 }
 
 impl Class {
@@ -36,14 +32,12 @@ impl Class {
         // never change.
         unsafe {
             match self {
-                Self::Base => ffi::PyExc_BaseException,
+                Self::Exception => ffi::PyExc_Exception,
                 Self::Os => ffi::PyExc_OSError,
                 Self::Runtime => ffi::PyExc_RuntimeError,
                 Self::SystemExit => ffi::PyExc_SystemExit,
                 Self::Type => ffi::PyExc_TypeError,
                 Self::Value => ffi::PyExc_ValueError,
-                Self::Import => ffi::PyExc_ImportError,
-                Self::StopIteration => ffi::PyExc_StopIteration,
             }
         }
     }
@@ -67,15 +61,6 @@ impl<'py> Attached<'py> {
         // SAFETY: PyErr_SetString wants a class and terminated UTF-8.
         unsafe { ffi::PyErr_SetString(class.as_ptr(), message.as_ptr()) }
         Raised
-    }
-
-    /// A built-in class of exceptions.
-    pub(crate) fn exception_class(self, class: Class) -> Object<'py> {
-        // SAFETY: the classes live as long as the interpreter; the new count is given to the Object.
-        unsafe {
-            ffi::Py_INCREF(class.as_ptr());
-            Object::from_new(self, class.as_ptr()).unwrap_or_else(|Raised| unreachable!())
-        }
     }
 }
 
@@ -141,8 +126,7 @@ impl<'py> Exception<'py> {
             {
                 return py.raise(Class::Type, "exc_info must begin with a class of exceptions");
             }
-            let is_traceback =
-                ffi::Py_TYPE(traceback.as_ptr()) == &raw mut ffi::PyTraceBack_Type;
+            let is_traceback = ffi::Py_TYPE(traceback.as_ptr()) == &raw mut ffi::PyTraceBack_Type;
             let traceback = if is_traceback { traceback.into_ptr() } else { null_mut() };
             let value = if value.is_none() { null_mut() } else { value.into_ptr() };
             ffi::PyErr_Restore(class.into_ptr(), value, traceback);
@@ -197,9 +181,4 @@ impl Object<'_> {
         // SAFETY: PyType_GetFlags wants a class, which the caller has tested.
         unsafe { ffi::PyType_GetFlags(self.as_ptr().cast()) & flag != 0 }
     }
-}
-
-/// The text of a C string that may hold bytes of any encoding.
-pub(crate) fn lossy(text: &CStr) -> String {
-    text.to_string_lossy().into_owned()
 }

@@ -22,8 +22,8 @@ pub(crate) use guard::guarded;
 pub(crate) use interpreter::{Interpreter, register_module};
 pub(crate) use native::{
     Class as NativeClassDefinition, END_OF_METHODS, END_OF_PROPERTIES, ITERATE_ITSELF, Method,
-    MethodDefinition, NativeClass, Property, PropertyDefinition, SlotDefinition, every_attribute,
-    method, next_item, property,
+    MethodDefinition, NativeClass, Property, PropertyDefinition, SlotDefinition, This,
+    every_attribute, method, next_item, property,
 };
 pub(crate) use object::{Borrowed, Kept, Object};
 pub(crate) use thread::Seat;

@@ -27,18 +27,36 @@ pub(crate) trait Class: Sync + Sized + 'static {
     const SLOTS: &'static [SlotDefinition] = &[];
 }
 
+/// The instance that a method is called on; derefs to its Rust value.
+pub(crate) struct This<'a, 'py, T> {
+    /// The object.
+    pub(crate) object: Borrowed<'a, 'py>,
+    /// Its value.
+    value: &'a T,
+}
+
+impl<T> std::ops::Deref for This<'_, '_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
 /// A method of the class `T`.
 pub(crate) trait Method<T: Class> {
     /// Calls it on `this` with positional arguments.
     fn call<'py>(
         py: Attached<'py>,
-        this: &T,
+        this: This<'_, 'py, T>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>>;
 }
 
 /// An entry of [`Class::METHODS`].
 #[derive(Clone, Copy)]
+#[repr(transparent)]
+#[expect(dead_code, reason = "read by CPython")]
 pub(crate) struct MethodDefinition(ffi::PyMethodDef);
 
 // SAFETY: it holds the addresses of a function and of a constant text.
@@ -65,6 +83,8 @@ pub(crate) trait Property<T: Class> {
 
 /// An entry of [`Class::PROPERTIES`].
 #[derive(Clone, Copy)]
+#[repr(transparent)]
+#[expect(dead_code, reason = "read by CPython")]
 pub(crate) struct PropertyDefinition(ffi::PyGetSetDef);
 
 // SAFETY: it holds the addresses of a function and of a constant text.
@@ -163,8 +183,7 @@ impl<T: Class> NativeClass<T> {
         };
         // SAFETY: PyType_FromSpec copies the spec and the slots; the method and property tables
         // that it keeps pointers to are constants. The functions have the types of their slots.
-        let class =
-            unsafe { Object::from_new(py, ffi::PyType_FromSpec(&raw mut spec)) }?.keep(py);
+        let class = unsafe { Object::from_new(py, ffi::PyType_FromSpec(&raw mut spec)) }?.keep(py);
         Ok(Self { class, value: PhantomData })
     }
 
@@ -174,8 +193,7 @@ impl<T: Class> NativeClass<T> {
         // SAFETY: PyType_GenericAlloc gives zeroed memory of the class's basicsize, which is that
         // of Instance<T>, with the head set. The rest is written before anybody sees it.
         unsafe {
-            let object =
-                Object::from_new(py, ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0))?;
+            let object = Object::from_new(py, ffi::PyType_GenericAlloc(class.as_ptr().cast(), 0))?;
             let instance = object.as_ptr().cast::<Instance<T>>();
             (&raw mut (*instance).interpreter).write(py.interpreter());
             (&raw mut (*instance).value).write(ManuallyDrop::new(value));
@@ -200,11 +218,14 @@ impl<T: Class> NativeClass<T> {
 /// # Safety
 /// `this` is an instance of a class made for `T`, and the thread is attached to its interpreter
 /// for `'py`.
-unsafe fn parts<'a, 'py, T: Class>(this: *mut ffi::PyObject) -> (Attached<'py>, &'a T) {
-    // SAFETY: as promised by the caller; instances are initialised before they are seen.
+unsafe fn parts<'a, 'py, T: Class>(this: *mut ffi::PyObject) -> (Attached<'py>, This<'a, 'py, T>) {
+    // SAFETY: as promised by the caller; instances are initialised before they are seen, and
+    // Python keeps the object during the call.
     unsafe {
         let instance = this.cast::<Instance<T>>();
-        (Attached::assume((*instance).interpreter), &*(*instance).value)
+        let py = Attached::assume((*instance).interpreter);
+        let object = Borrowed::from_ptr(py, this).unwrap_or_else(|| unreachable!());
+        (py, This { object, value: &*(*instance).value })
     }
 }
 
@@ -233,7 +254,7 @@ unsafe extern "C" fn get_property<T: Class, P: Property<T>>(
     // SAFETY: Python calls a getter of a class with an instance of it, attached.
     unsafe {
         let (py, value) = parts::<T>(this);
-        guarded_object(py, || P::get(py, value))
+        guarded_object(py, || P::get(py, &value))
     }
 }
 

@@ -65,11 +65,6 @@ impl<'py> Object<'py> {
         Object { pointer: self.pointer, scope: PhantomData }
     }
 
-    /// Whether both are the same object.
-    pub(crate) fn is(&self, other: &Object<'_>) -> bool {
-        self.pointer == other.pointer
-    }
-
     /// Whether it is `None`.
     pub(crate) fn is_none(&self) -> bool {
         // SAFETY: Py_None gives the address of an immortal object of the interpreter.
@@ -85,9 +80,7 @@ impl<'py> Object<'py> {
     pub(crate) fn attribute(&self, py: Attached<'py>, name: &CStr) -> PyResult<Object<'py>> {
         // SAFETY: PyObject_GetAttrString wants a live object and a terminated name, and returns a
         // new reference or null with an exception.
-        unsafe {
-            Self::from_new(py, ffi::PyObject_GetAttrString(self.as_ptr(), name.as_ptr()))
-        }
+        unsafe { Self::from_new(py, ffi::PyObject_GetAttrString(self.as_ptr(), name.as_ptr())) }
     }
 
     /// Attribute `name`, a `str` object (for names that are looked up for each request).
@@ -110,9 +103,9 @@ impl<'py> Object<'py> {
             Ok(found) => Ok(Some(found)),
             // SAFETY: PyErr_ExceptionMatches wants a set exception, which Raised says;
             // PyExc_AttributeError is an immortal class.
-            Err(Raised) if unsafe {
-                ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0
-            } => {
+            Err(Raised)
+                if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 } =>
+            {
                 super::clear_exception(py);
                 Ok(None)
             }

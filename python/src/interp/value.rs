@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Strings, bytes and numbers: from Rust to Python and back.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 
 use pyo3::ffi;
 
-use super::object::{Borrowed, Object};
+use super::object::Object;
 use super::token::{Attached, PyResult, Raised};
 
 const STRICT: &CStr = c"strict";
@@ -72,11 +72,7 @@ impl<'py> Attached<'py> {
         unsafe {
             Object::from_new(
                 self,
-                ffi::PyUnicode_DecodeLatin1(
-                    bytes.as_ptr().cast(),
-                    length(bytes),
-                    STRICT.as_ptr(),
-                ),
+                ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), length(bytes), STRICT.as_ptr()),
             )
         }
     }
@@ -172,18 +168,9 @@ impl<'py> Object<'py> {
             super::clear_exception(py);
         }
         // SAFETY: PyUnicode_AsLatin1String returns a new bytes object, or raises.
-        let encoded =
-            unsafe { Self::from_new(py, ffi::PyUnicode_AsLatin1String(self.as_ptr())) }?;
+        let encoded = unsafe { Self::from_new(py, ffi::PyUnicode_AsLatin1String(self.as_ptr())) }?;
         out.extend_from_slice(encoded.as_bytes().unwrap_or_default());
         Ok(())
-    }
-
-    /// The bytes of a file name, see [`Attached::file_name`].
-    pub(crate) fn to_file_name(&self, py: Attached<'py>) -> PyResult<Vec<u8>> {
-        // SAFETY: PyUnicode_EncodeFSDefault returns a new bytes object, or raises.
-        let encoded =
-            unsafe { Self::from_new(py, ffi::PyUnicode_EncodeFSDefault(self.as_ptr())) }?;
-        Ok(encoded.as_bytes().unwrap_or_default().to_vec())
     }
 
     /// The value of an `int` (or of what has `__index__`).
@@ -217,13 +204,4 @@ impl<'py> Object<'py> {
         // SAFETY: PyBytes_FromObject returns a new reference, or raises TypeError.
         unsafe { Self::from_new(py, ffi::PyBytes_FromObject(self.as_ptr())) }
     }
-}
-
-/// One `str` object's code points are compared, for instance with a name.
-pub(crate) fn text_equals(value: Borrowed<'_, '_>, text: &CStr) -> bool {
-    // SAFETY: PyUnicode_CompareWithASCIIString wants a str, which is tested, and terminated text.
-    value.is_text()
-        && unsafe {
-            ffi::PyUnicode_CompareWithASCIIString(value.as_ptr(), text.as_ptr().cast::<c_char>())
-        } == 0
 }

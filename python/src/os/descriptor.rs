@@ -50,8 +50,7 @@ pub(crate) fn write_all(descriptor: RawFd, mut bytes: &[u8]) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut poll =
-                    libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+                let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
                 // SAFETY: poll wants one entry, which is there.
                 if unsafe { libc::poll(&raw mut poll, 1, -1) } < 0 && !interrupted() {
                     return;

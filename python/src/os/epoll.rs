@@ -38,9 +38,8 @@ impl Epoll {
             u64: u64::try_from(descriptor).unwrap_or(u64::MAX),
         };
         // SAFETY: epoll_ctl reads the event and returns -1 for descriptors it can not use.
-        let result = unsafe {
-            libc::epoll_ctl(self.0.as_raw_fd(), operation, descriptor, &raw mut event)
-        };
+        let result =
+            unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, descriptor, &raw mut event) };
         checked(result as isize).map(drop)
     }
 

@@ -10,15 +10,14 @@ mod process;
 mod signal;
 mod socket;
 
-pub(crate) use descriptor::{dup, file_size_if_regular, inherit, set_close_on_exec, write_all};
-pub(crate) use epoll::{Epoll, Event};
+pub(crate) use descriptor::{dup, file_size_if_regular, inherit, write_all};
+pub(crate) use epoll::Epoll;
 pub(crate) use memory::SharedMemory;
 pub(crate) use process::{
-    exit_now, file_modification, process_id, set_locale, set_thread_name, set_title,
-    thread_stack_size, wall_clock_micros,
+    exit_now, file_modification, set_locale, set_title, thread_stack_size, wall_clock_micros,
 };
 pub(crate) use signal::{Signal, SignalPipe};
-pub(crate) use socket::{Listener, Peer, Received, Socket, poll_readable};
+pub(crate) use socket::{Listener, Received, Socket, poll_readable};
 
 /// The result of a call that returns -1 and sets errno.
 fn checked(result: isize) -> io::Result<usize> {

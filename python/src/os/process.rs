@@ -8,11 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// This process.
-pub(crate) fn process_id() -> u32 {
-    std::process::id()
-}
-
 /// Microseconds since the epoch.
 pub(crate) fn wall_clock_micros() -> i64 {
     SystemTime::now()
@@ -37,7 +32,7 @@ pub(crate) fn set_locale(name: &[u8]) -> bool {
 }
 
 /// Names the calling thread, as `ps -L` and `top` show it (15 bytes of it).
-pub(crate) fn set_thread_name(name: &[u8]) {
+fn set_thread_name(name: &[u8]) {
     let name: Vec<u8> = name.iter().copied().filter(|byte| *byte != 0).take(15).collect();
     if let Ok(name) = CString::new(name) {
         // SAFETY: prctl with PR_SET_NAME reads a terminated text of at most 16 bytes.

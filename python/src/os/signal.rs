@@ -55,9 +55,7 @@ impl SignalPipe {
         // SAFETY: pipe2 writes two descriptors that are ours. sigaction reads a structure for
         // which all zero is valid and whose handler is async-signal-safe, see `handle`.
         unsafe {
-            checked(
-                libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) as isize
-            )?;
+            checked(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) as isize)?;
             PIPE.store(ends[1], Ordering::Relaxed);
             OWNER.store(libc::getpid(), Ordering::Relaxed);
             let mut action: libc::sigaction = std::mem::zeroed();
@@ -80,8 +78,7 @@ impl SignalPipe {
     pub(crate) fn next(&self) -> Option<Signal> {
         let mut byte = 0_u8;
         // SAFETY: read writes at most one byte to the address.
-        let count =
-            unsafe { libc::read(self.0.as_raw_fd(), (&raw mut byte).cast(), 1) };
+        let count = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut byte).cast(), 1) };
         match (count, byte) {
             (1, b'G') => Some(Signal::Graceful),
             (1, _) => Some(Signal::Stop),

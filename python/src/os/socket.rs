@@ -157,9 +157,8 @@ impl Socket {
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         loop {
             // SAFETY: recv writes at most that many bytes to the address.
-            let result = unsafe {
-                libc::recv(self.number(), buffer.as_mut_ptr().cast(), buffer.len(), 0)
-            };
+            let result =
+                unsafe { libc::recv(self.number(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
             match checked(result) {
                 Ok(0) => return Ok(Received::End),
                 Ok(count) => return Ok(Received::Bytes(count)),
@@ -231,8 +230,7 @@ pub(crate) fn poll_readable<const N: usize>(
         i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
     });
     // SAFETY: poll reads and writes N entries.
-    let result =
-        unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, timeout) };
+    let result = unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, timeout) };
     checked(result as isize)?;
     Ok(entries.map(|entry| entry.revents != 0))
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events of requests, for those who have subscribed: nothing is built while nobody has. The data
+//! dict of a request is made when it is first asked for.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+
+use super::Constants;
+use crate::interp::{Attached, Class, Exception, Kept, Object, PyResult, Raised, clear_exception};
+use crate::os;
+use crate::wsgi::current_call;
+
+thread_local! {
+    /// Data of the request that this thread runs.
+    static DATA: RefCell<Option<Kept>> = const { RefCell::new(None) };
+}
+
+/// The data dict of the request of this thread.
+pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
+    if current_call().is_none() {
+        return Err(py.raise(Class::Runtime, "this thread runs no request"));
+    }
+    let known = DATA.with_borrow(|data| data.as_ref().map(|data| data.get(py).share()));
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let data = py.dict()?;
+    let kept = data.share().keep(py);
+    let before = DATA.with_borrow_mut(|slot| slot.replace(kept));
+    if let Some(before) = before {
+        before.release(py);
+    }
+    Ok(data)
+}
+
+/// Ends the data of a request.
+pub(crate) fn forget_request_data(py: Attached<'_>) {
+    if let Some(data) = DATA.with_borrow_mut(Option::take) {
+        data.release(py);
+    }
+}
+
+fn subscribed(py: Attached<'_>) -> Option<&'static Constants> {
+    let constants = py.interpreter().constants()?;
+    (constants.event_callbacks.get(py).item_count() > 0).then_some(constants)
+}
+
+fn publish<'py>(
+    py: Attached<'py>,
+    constants: &Constants,
+    name: &str,
+    payload: &Object<'py>,
+) -> PyResult<()> {
+    let name = py.text(name)?;
+    let callbacks = constants.event_callbacks.get(py);
+    constants.support(py, c"publish", [callbacks, name.borrow(), payload.borrow()]).map(drop)
+}
+
+fn quietly(py: Attached<'_>, result: PyResult<()>) {
+    if let Err(Raised) = result {
+        clear_exception(py);
+    }
+}
+
+/// The application is about to be called; a subscriber may put another in its place.
+pub(crate) fn request_started<'py>(
+    py: Attached<'py>,
+    environ: &Object<'py>,
+    application: Object<'py>,
+) -> Object<'py> {
+    let Some(constants) = subscribed(py) else { return application };
+    let publish = || {
+        let payload = py.dict()?;
+        payload.set_entry_named(py, c"request_environ", environ)?;
+        payload.set_entry_named(py, c"application_object", &application)?;
+        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        for (key, name) in [
+            (c"thread_id", c"mod_wsgi.thread_id"),
+            (c"request_id", c"mod_wsgi.request_id"),
+            (c"callable_object", c"mod_wsgi.callable_object"),
+            (c"request_start", c"mod_wsgi.request_start"),
+            (c"queue_start", c"mod_wsgi.queue_start"),
+            (c"daemon_start", c"mod_wsgi.daemon_start"),
+            (c"application_start", c"mod_wsgi.application_start"),
+        ] {
+            if let Some(value) = environ.entry_named(py, name)? {
+                payload.set_entry_named(py, key, &value)?;
+            }
+        }
+        self::publish(py, constants, "request_started", &payload)?;
+        payload.entry_named(py, c"application_object")
+    };
+    match publish() {
+        Ok(Some(replaced)) => replaced,
+        Ok(None) => application,
+        Err(Raised) => {
+            clear_exception(py);
+            application
+        }
+    }
+}
+
+/// The application calls `start_response`.
+pub(crate) fn response_started<'py>(
+    py: Attached<'py>,
+    status: &Object<'py>,
+    headers: &Object<'py>,
+    exc_info: Option<&Object<'py>>,
+) {
+    let Some(constants) = subscribed(py) else { return };
+    let publish = || {
+        let payload = py.dict()?;
+        payload.set_entry_named(py, c"response_status", status)?;
+        payload.set_entry_named(py, c"response_headers", headers)?;
+        let none = py.none();
+        payload.set_entry_named(py, c"exception_info", exc_info.unwrap_or(&none))?;
+        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        self::publish(py, constants, "response_started", &payload)
+    };
+    quietly(py, publish());
+}
+
+/// The application failed.
+pub(crate) fn request_exception<'py>(py: Attached<'py>, exception: &Exception<'py>) {
+    let Some(constants) = subscribed(py) else { return };
+    let publish = || {
+        let none = py.none();
+        let traceback = exception.traceback.as_ref().unwrap_or(&none);
+        let triple =
+            py.tuple([exception.class.borrow(), exception.value.borrow(), traceback.borrow()])?;
+        let payload = py.dict()?;
+        payload.set_entry_named(py, c"exception_info", &triple)?;
+        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        self::publish(py, constants, "request_exception", &payload)
+    };
+    quietly(py, publish());
+}
+
+/// The request is at its end.
+pub(crate) fn request_finished<'py>(py: Attached<'py>, environ: &Object<'py>) {
+    let Some(constants) = subscribed(py) else { return };
+    let publish = || {
+        let payload = py.dict()?;
+        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        for (key, name) in [
+            (c"thread_id", c"mod_wsgi.thread_id"),
+            (c"request_id", c"mod_wsgi.request_id"),
+            (c"request_start", c"mod_wsgi.request_start"),
+            (c"queue_start", c"mod_wsgi.queue_start"),
+            (c"daemon_start", c"mod_wsgi.daemon_start"),
+        ] {
+            if let Some(value) = environ.entry_named(py, name)? {
+                payload.set_entry_named(py, key, &value)?;
+            }
+        }
+        let finish = py.float(os::wall_clock_micros() as f64 / 1e6)?;
+        payload.set_entry_named(py, c"application_finish", &finish)?;
+        if let Some(call) = current_call() {
+            let (status, sent, writes, reads, read) = call.statistics(py);
+            let numbers = [
+                (c"status", status),
+                (c"output_length", sent),
+                (c"output_writes", writes),
+                (c"input_reads", reads),
+                (c"input_length", read),
+            ];
+            for (key, number) in numbers {
+                let number = py.integer(i64::try_from(number).unwrap_or(i64::MAX))?;
+                payload.set_entry_named(py, key, &number)?;
+            }
+        }
+        self::publish(py, constants, "request_finished", &payload)
+    };
+    quietly(py, publish());
+}
+
+/// The process ends.
+pub(crate) fn process_stopping(py: Attached<'_>, reason: &str) {
+    let Some(constants) = py.interpreter().constants() else { return };
+    let publish = || {
+        let payload = py.dict()?;
+        payload.set_entry_named(py, c"shutdown_reason", &py.text(reason)?)?;
+        let name = py.text("process_stopping")?;
+        for list in [c"event_callbacks", c"shutdown_callbacks"] {
+            if let Some(callbacks) = constants.module.get(py).entry_named(py, list)? {
+                constants.support(
+                    py,
+                    c"publish",
+                    [callbacks.borrow(), name.borrow(), payload.borrow()],
+                )?;
+            }
+        }
+        Ok(())
+    };
+    quietly(py, publish());
+}

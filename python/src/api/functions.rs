@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Functions that our Python source takes from the Rust code: methods of one object.
+#![forbid(unsafe_code)]
+
+use super::events;
+use crate::interp::{
+    Attached, Borrowed, Class, END_OF_METHODS, Method, MethodDefinition, NativeClassDefinition,
+    Object, PyResult, This, method,
+};
+use crate::log::Level;
+use crate::wsgi::log_text;
+
+/// The object with the functions.
+pub(crate) struct Api;
+
+/// `log(level, text)`: for the request of this thread, or for the process.
+struct Log;
+impl Method<Api> for Log {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        let [level, text] = arguments else {
+            return Err(py.raise(Class::Type, "log() takes a level and a text"));
+        };
+        let level = Level::from_number(level.to_integer(py)?);
+        log_text(py, level, &text.to_text(py)?);
+        Ok(py.none())
+    }
+}
+
+/// `request_data()`: a dict of the request of this thread.
+struct RequestData;
+impl Method<Api> for RequestData {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        events::request_data(py)
+    }
+}
+
+impl NativeClassDefinition for Api {
+    const NAME: &'static std::ffi::CStr = c"mod_wsgi.Api";
+    const METHODS: &'static [MethodDefinition] = &[
+        method::<Self, Log>(c"log"),
+        method::<Self, RequestData>(c"request_data"),
+        END_OF_METHODS,
+    ];
+}

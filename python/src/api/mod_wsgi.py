@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The module `mod_wsgi` as applications import it."""
+
+version = _support["settings"]["version"]
+process_group = _support["settings"]["process_group"]
+application_group = _support["application_group"]
+maximum_processes = _support["settings"]["processes"]
+threads_per_process = _support["settings"]["threads"]
+
+event_callbacks = []
+shutdown_callbacks = []
+signal_callbacks = []
+
+
+class RequestTimeout(BaseException):
+    """Raised in the thread of a request that ran for too long."""
+
+
+class FileWrapper:
+    """Wraps a file-like object for `wsgi.file_wrapper` (PEP 3333)."""
+
+    __slots__ = ("_blksize", "_closed", "_filelike", "__weakref__")
+
+    def __init__(self, filelike, blksize=8192):
+        if blksize < 0:
+            raise ValueError("blksize must not be negative")
+        self._filelike = filelike
+        self._blksize = blksize
+        self._closed = False
+
+    @property
+    def filelike(self):
+        if self._closed:
+            raise ValueError("file wrapper is closed")
+        return self._filelike
+
+    @property
+    def blksize(self):
+        return self._blksize
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self._blksize)
+        if type(data) is not bytes and not isinstance(data, bytes):
+            raise TypeError("file-like object must give bytes, not %s" % type(data).__name__)
+        if not data:
+            raise StopIteration
+        return data
+
+    def close(self):
+        if self._closed:
+            return
+        self._closed = True
+        close = getattr(self._filelike, "close", None)
+        if close is not None:
+            try:
+                close()
+            except Exception:
+                pass
+
+
+def subscribe_events(callback, /):
+    event_callbacks.append(callback)
+    return callback
+
+
+def subscribe_shutdown(callback, /):
+    shutdown_callbacks.append(callback)
+    return callback
+
+
+def subscribe_signals(callback, /):
+    if _support["settings"]["is_daemon"]:
+        signal_callbacks.append(callback)
+    else:
+        _support["functions"].log(6, "subscription to signals ignored: not in a daemon process")
+    return callback
+
+
+request_data = _support["functions"].request_data
+
+
+def process_metrics():
+    return None
+
+
+def request_metrics():
+    return None
+
+
+def server_metrics():
+    return None
+
+
+def start_recording_metrics():
+    return None
+
+
+def _log_handler():
+    import logging
+
+    functions = _support["functions"]
+
+    class LogHandler(logging.Handler):
+        """Writes records of `logging` to httpd's log, at its levels."""
+
+        def emit(self, record):
+            try:
+                text = self.format(record)
+            except Exception:
+                self.handleError(record)
+                return
+            number = record.levelno
+            if number >= 50:
+                level = 2
+            elif number >= 40:
+                level = 3
+            elif number >= 30:
+                level = 4
+            elif number >= 20:
+                level = 6
+            else:
+                level = 7
+            functions.log(level, text)
+
+    LogHandler.__module__ = "mod_wsgi"
+    LogHandler.__qualname__ = "LogHandler"
+    return LogHandler
+
+
+def __getattr__(name):
+    # Made when first asked for: `logging` is not imported for applications that do not use it, and
+    # requests are not registered while nobody looks.
+    if name == "LogHandler":
+        value = _log_handler()
+    elif name == "active_requests":
+        value = {}
+    else:
+        raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that the Rust code calls when an interpreter is set up or a script is first used.
+
+Runs in a namespace of its own, with `functions` (of the Rust code), `settings` (a dict) and
+`application_group` in it. Nothing here runs for a request.
+"""
+
+import os
+import sys
+
+
+def module_name(path):
+    """Name of the module of the WSGI script at `path` (bytes)."""
+    import hashlib
+
+    if not settings["case_sensitivity"]:
+        path = path.lower()
+    return "_mod_wsgi_" + hashlib.md5(path, usedforsecurity=False).hexdigest()
+
+
+def path_of_installed_package():
+    """`__path__` of the mod_wsgi package from PyPI, whose submodules stay importable."""
+    import importlib.machinery
+
+    spec = importlib.machinery.PathFinder.find_spec("mod_wsgi")
+    if spec is None or spec.submodule_search_locations is None:
+        return None
+    return list(spec.submodule_search_locations)
+
+
+def fill_apache(names):
+    names["version"] = settings["apache_version"]
+    names["description"] = settings["apache_description"]
+    names["maximum_processes"] = settings["processes"]
+    names["threads_per_process"] = settings["threads"]
+
+
+def set_up_interpreter():
+    if not settings["is_daemon"]:
+        release_interrupt()
+    if settings["restrict_signal"]:
+        intercept_signals()
+    extend_path()
+
+
+def extend_path():
+    """Puts the configured directories, and what their .pth files add, in front of sys.path."""
+    import site
+
+    before = list(sys.path)
+    for directory in (settings["python_path"] or "").split(os.pathsep):
+        if not directory:
+            continue
+        if not os.path.isdir(directory):
+            functions.log(3, "WSGI0095: directory '%s' of the Python path does not exist" % directory)
+        site.addsitedir(directory)
+    added = [entry for entry in sys.path if entry not in before]
+    if added:
+        sys.path[:] = added + [entry for entry in sys.path if entry in before]
+    if settings["is_daemon"] and settings["home"]:
+        sys.path.insert(0, settings["home"])
+
+
+def release_interrupt():
+    """Gives SIGINT back to httpd: Python has taken it only if httpd left it at its default."""
+    import signal
+    import threading
+
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def intercept_signals():
+    """Registrations of signal handlers are ignored: httpd and mod_wsgi need the signals."""
+    import signal
+    import traceback
+
+    register = signal.signal
+    owner = os.getpid()
+
+    def intercept(signalnum, handler):
+        if os.getpid() != owner:
+            return register(signalnum, handler)
+        text = "registration of a handler for signal %d was ignored (WSGIRestrictSignal)"
+        functions.log(6, text % signalnum)
+        for line in "".join(traceback.format_stack()).splitlines():
+            functions.log(6, line)
+        return handler
+
+    intercept.__name__ = intercept.__qualname__ = "signal"
+    intercept.__doc__ = register.__doc__
+    signal.signal = intercept
+
+
+def publish(callbacks, name, payload):
+    """Calls each subscriber; a dict that one returns is merged into what later ones see."""
+    for callback in tuple(callbacks):
+        try:
+            result = callback(name, **payload)
+        except Exception:
+            import traceback
+
+            functions.log(3, "WSGI0112: callback for event '%s' failed" % name)
+            for line in traceback.format_exc().splitlines():
+                functions.log(3, line)
+        else:
+            if type(result) is dict:
+                payload.update(result)
+    return payload
+
+
+def run_exit_functions():
+    """What the interpreter runs at exit, without ending it."""
+    import atexit
+    import threading
+
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+
+
+def describe():
+    """Version, prefix and GIL, for the line at the start."""
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    version = "%d.%d.%d" % sys.version_info[:3]
+    return "Python %s in %s (%s)" % (version, sys.prefix, "GIL" if gil else "free-threaded")
+
+
+def enable_faulthandler():
+    import faulthandler
+
+    faulthandler.enable(2)

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The exchange of embedded mode: httpd's functions, by the table that `mod_wsgi.so` handed over.
+
+use std::ffi::c_void;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use mod_wsgi_protocol::embedded::Host;
+use mod_wsgi_protocol::frame::{BodyError, Kind};
+
+use super::{Exchange, Frame, Gone, Progress, ReadError};
+use crate::log::{Level, ProcessLog};
+
+/// The table, which lives as long as the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostTable(&'static Host);
+
+// SAFETY: the table is constant, and its functions may be called from any thread.
+unsafe impl Send for HostTable {}
+// SAFETY: as above.
+unsafe impl Sync for HostTable {}
+
+impl HostTable {
+    /// # Safety
+    /// `host` is the table of the build whose id it carries, and was compared with ours.
+    pub(crate) unsafe fn new(host: &'static Host) -> Self {
+        Self(host)
+    }
+
+    /// The table.
+    pub(crate) fn table(self) -> &'static Host {
+        self.0
+    }
+
+    fn log(self, request: *mut c_void, level: Level, text: &[u8]) {
+        // SAFETY: `log` reads that many bytes of text; `request` is null or a request that httpd
+        // is in the middle of, see EmbeddedExchange.
+        unsafe { (self.0.log)(request, level as u8, text.as_ptr(), text.len()) }
+    }
+}
+
+/// Lines that belong to no request, in httpd's log.
+pub(crate) struct EmbeddedLog(pub(crate) HostTable);
+
+impl ProcessLog for EmbeddedLog {
+    fn log(&self, level: Level, text: &str) {
+        self.0.log(std::ptr::null_mut(), level, text.as_bytes());
+    }
+}
+
+/// The exchange of one request that httpd runs on the calling thread.
+#[derive(Debug)]
+pub(crate) struct EmbeddedExchange {
+    /// httpd's functions.
+    host: HostTable,
+    /// httpd's request.
+    request: *mut c_void,
+}
+
+// SAFETY: the request is only passed to the functions of the table, which may be called from any
+// thread, one at a time (the exchange is behind a lock), until the exchange is dropped.
+unsafe impl Send for EmbeddedExchange {}
+
+impl EmbeddedExchange {
+    /// # Safety
+    /// `request` is a request of httpd's that lasts until the exchange is dropped.
+    pub(crate) unsafe fn new(host: HostTable, request: *mut c_void) -> Self {
+        Self { host, request }
+    }
+
+    /// httpd's request.
+    pub(crate) fn request(&self) -> *mut c_void {
+        self.request
+    }
+}
+
+impl Exchange for EmbeddedExchange {
+    fn try_send(&mut self, _frame: &Frame<'_>) -> Result<Progress, Gone> {
+        // httpd's filters may wait for the client.
+        Ok(Progress::Part(0))
+    }
+
+    fn send(&mut self, frame: &Frame<'_>, _from: usize) -> Result<(), Gone> {
+        let [first, second] = frame.parts;
+        if frame.kind == Kind::Log {
+            let level =
+                first.first().map_or(Level::Error, |level| Level::from_number(i64::from(*level)));
+            self.host.log(self.request, level, second);
+            return Ok(());
+        }
+        let joined;
+        let payload = if second.is_empty() {
+            first
+        } else if first.is_empty() {
+            second
+        } else {
+            joined = [first, second].concat();
+            &joined
+        };
+        // SAFETY: `send` reads that many bytes of payload, of a kind that it takes.
+        let result = unsafe {
+            (self.host.table().send)(
+                self.request,
+                frame.kind as u8,
+                frame.flags,
+                payload.as_ptr(),
+                payload.len(),
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(Gone) }
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Gone> {
+        // SAFETY: `send_file` uses the descriptor during the call only.
+        let result = unsafe {
+            (self.host.table().send_file)(self.request, file.as_raw_fd(), offset, length)
+        };
+        if result == 0 { Ok(()) } else { Err(Gone) }
+    }
+
+    fn read_body(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<bool, ReadError> {
+        let start = buffer.len();
+        buffer.resize(start + most, 0);
+        let room = buffer.get_mut(start..).unwrap_or_default();
+        // SAFETY: `read_body` writes at most that many bytes to the address.
+        let count =
+            unsafe { (self.host.table().read_body)(self.request, room.as_mut_ptr(), room.len()) };
+        if let Ok(count) = usize::try_from(count) {
+            buffer.truncate(start + count.min(most));
+            return Ok(most == 0 || count > 0);
+        }
+        buffer.truncate(start);
+        let reason = u8::try_from(count.unsigned_abs()).unwrap_or(BodyError::Failed as u8);
+        Err(ReadError::Refused(BodyError::from_u8(reason)))
+    }
+}

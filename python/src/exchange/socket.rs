@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The exchange of a daemon process: frames on the connection from an httpd child.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mod_wsgi_protocol::frame::{BodyError, HEADER_SIZE, Header, Kind, LAST, MAX_DATA};
+use mod_wsgi_protocol::wire::DecodeError;
+
+use super::{Exchange, Frame, Gone, Progress, ReadError};
+use crate::os::{Received, Socket};
+
+/// A connection from an httpd child; carries one request after the other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The socket; its timeouts are `socket-timeout`.
+    socket: Socket,
+    /// Set when nothing more can be said on it.
+    broken: AtomicBool,
+}
+
+/// Why no frame could be read.
+#[derive(Debug)]
+pub(crate) enum FrameError {
+    /// The connection ended between two frames, as it should.
+    End,
+    /// The connection ended within a frame.
+    Truncated,
+    /// The rest of a frame did not come in time.
+    TimedOut,
+    /// The frame has no meaning.
+    Malformed(DecodeError),
+    /// The connection broke.
+    Broken(io::Error),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::End => f.write_str("the connection is at its end"),
+            Self::Truncated => f.write_str("the connection ended within a frame"),
+            Self::TimedOut => f.write_str("the rest of a frame did not come in time"),
+            Self::Malformed(error) => write!(f, "{error}"),
+            Self::Broken(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+/// What is received at once; most requests fit.
+const FIRST_RECEIVE: usize = 16 << 10;
+
+/// A buffer that has grown beyond this for one request is given back after it.
+const LARGEST_KEPT: usize = 256 << 10;
+
+impl Connection {
+    /// Over an accepted socket.
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self { socket, broken: AtomicBool::new(false) }
+    }
+
+    /// The socket.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Whether nothing more can be said on it.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Says that nothing more can be said on it.
+    pub(crate) fn set_broken(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads one frame into `buffer`. The child sends nothing before it is asked, so more than one
+    /// frame is an error.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub(crate) fn receive_frame(&self, buffer: &mut FrameBuffer) -> Result<Header, FrameError> {
+        buffer.reset();
+        let header = loop {
+            if let Some(header) = buffer.header() {
+                break Header::decode(header).map_err(FrameError::Malformed)?;
+            }
+            match self.socket.receive(buffer.room(FIRST_RECEIVE))? {
+                Received::Bytes(count) => buffer.filled += count,
+                Received::End if buffer.filled == 0 => return Err(FrameError::End),
+                Received::End => return Err(FrameError::Truncated),
+            }
+        };
+        let whole = HEADER_SIZE + header.length;
+        if buffer.filled > whole {
+            return Err(FrameError::Malformed(DecodeError::Invalid("frame that nobody asked for")));
+        }
+        while buffer.filled < whole {
+            // The buffer grows with what has come, not with what a header promises.
+            let size = whole.min((buffer.filled * 2).max(FIRST_RECEIVE));
+            match self.socket.receive(buffer.room(size))? {
+                Received::Bytes(count) => buffer.filled += count,
+                Received::End => return Err(FrameError::Truncated),
+            }
+        }
+        Ok(header)
+    }
+}
+
+/// A frame as it was read; the memory is used again for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct FrameBuffer {
+    /// Initialised memory, of which the first `filled` bytes are the frame.
+    bytes: Vec<u8>,
+    /// Bytes read.
+    filled: usize,
+}
+
+impl FrameBuffer {
+    fn reset(&mut self) {
+        if self.bytes.len() > LARGEST_KEPT {
+            self.bytes = Vec::new();
+        }
+        self.filled = 0;
+    }
+
+    fn header(&self) -> Option<&[u8; HEADER_SIZE]> {
+        self.bytes.get(..self.filled)?.first_chunk()
+    }
+
+    /// What is not filled yet of at least `size` bytes. Memory that is there already beyond `size`
+    /// is not offered: a frame that follows would be mistaken for a part of this one.
+    fn room(&mut self, size: usize) -> &mut [u8] {
+        if self.bytes.len() < size {
+            self.bytes.resize(size, 0);
+        }
+        self.bytes.get_mut(self.filled..size).unwrap_or_default()
+    }
+
+    /// The payload of the frame.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER_SIZE..self.filled).unwrap_or_default()
+    }
+}
+
+/// The exchange of one request on a connection.
+#[derive(Debug)]
+pub(crate) struct SocketExchange {
+    /// The connection, which the worker keeps.
+    connection: Arc<Connection>,
+}
+
+impl SocketExchange {
+    /// For the request that was read from `connection` last.
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
+    }
+
+    fn send_parts(&self, frame: &Frame<'_>, from: usize, wait: bool) -> io::Result<usize> {
+        let header =
+            Header { kind: frame.kind, flags: frame.flags, length: frame.length() }.encode();
+        let [first, second] = frame.parts;
+        let mut skip = from;
+        let parts = [&header[..], first, second].map(|part| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            IoSlice::new(part.get(skipped..).unwrap_or_default())
+        });
+        self.connection.socket.send(&parts, None, wait)
+    }
+
+    fn gone(&self) -> Gone {
+        self.connection.set_broken();
+        Gone
+    }
+
+    fn receive_body(&self, frame: &mut FrameBuffer) -> Result<bool, ReadError> {
+        let header = self.connection.receive_frame(frame).map_err(|error| match error {
+            FrameError::TimedOut => ReadError::TimedOut,
+            _ => ReadError::Broken,
+        })?;
+        match header.kind {
+            Kind::Body => Ok(header.flags & LAST == 0),
+            Kind::BodyError => Err(ReadError::Refused(BodyError::from_u8(
+                frame.payload().first().copied().unwrap_or(BodyError::Failed as u8),
+            ))),
+            _ => Err(ReadError::Broken),
+        }
+    }
+}
+
+impl Exchange for SocketExchange {
+    fn try_send(&mut self, frame: &Frame<'_>) -> Result<Progress, Gone> {
+        if self.connection.is_broken() {
+            return Err(Gone);
+        }
+        match self.send_parts(frame, 0, false) {
+            Ok(count) if count == HEADER_SIZE + frame.length() => Ok(Progress::Whole),
+            Ok(count) => Ok(Progress::Part(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Progress::Part(0)),
+            Err(_) => Err(self.gone()),
+        }
+    }
+
+    fn send(&mut self, frame: &Frame<'_>, from: usize) -> Result<(), Gone> {
+        if self.connection.is_broken() {
+            return Err(Gone);
+        }
+        let whole = HEADER_SIZE + frame.length();
+        let mut sent = from;
+        while sent < whole {
+            match self.send_parts(frame, sent, true) {
+                Ok(count) => sent += count,
+                Err(_) => return Err(self.gone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Gone> {
+        if self.connection.is_broken() {
+            return Err(Gone);
+        }
+        let mut bytes = Header { kind: Kind::File, flags: 0, length: 16 }.encode().to_vec();
+        bytes.extend_from_slice(&offset.to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            // The descriptor goes with the first byte, once.
+            let descriptor = (sent == 0).then_some(file);
+            match self.connection.socket.send(&[IoSlice::new(rest)], descriptor, true) {
+                Ok(count) => sent += count,
+                Err(_) => return Err(self.gone()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_body(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<bool, ReadError> {
+        if self.connection.is_broken() {
+            return Err(ReadError::Broken);
+        }
+        let most = u32::try_from(most.min(MAX_DATA)).unwrap_or(0).to_le_bytes();
+        let pull = Frame { kind: Kind::Pull, flags: 0, parts: [&most, &[]] };
+        self.send(&pull, 0).map_err(|Gone| ReadError::Broken)?;
+        let mut frame = FrameBuffer::default();
+        let result = self.receive_body(&mut frame);
+        match result {
+            Ok(_) => buffer.extend_from_slice(frame.payload()),
+            // After these nobody knows what the next bytes mean.
+            Err(ReadError::TimedOut | ReadError::Broken) => self.connection.set_broken(),
+            Err(ReadError::Refused(_)) => {}
+        }
+        result
+    }
+}

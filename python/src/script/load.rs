@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Loading a script: read, compile and run it as a module of its own.
+#![forbid(unsafe_code)]
+
+use super::{Occasion, Script};
+use crate::interp::{
+    Attached, Class, Exception, Interpreter, Object, PyResult, Raised, clear_exception,
+};
+use crate::log::Level;
+use crate::os;
+use crate::wsgi::{ScriptContext, log_exception, log_text};
+
+/// Where a load failed.
+enum Step {
+    Read,
+    Run,
+}
+
+/// Loads a script, unless another thread has done so meanwhile and `is_current` accepts that.
+/// Nothing when it failed, which is logged.
+pub(super) fn load<'py>(
+    py: Attached<'py>,
+    script: &Script,
+    path: &[u8],
+    context: &ScriptContext<'_>,
+    occasion: Occasion,
+    is_current: impl Fn(&Object<'py>) -> bool,
+) -> Option<Object<'py>> {
+    let _loading = loop {
+        if let Some(loading) = script.loading.try_lock() {
+            break loading;
+        }
+        py.detach(|| drop(script.loading.lock()));
+    };
+    let before = script.loaded(py).ok().flatten();
+    match &before {
+        Some(module) if is_current(module) => return before,
+        _ => {}
+    }
+    let verb = if before.is_some() { "Reloading" } else { "Loading" };
+    let text = format!("{verb} Python script file '{}' in {context}", context.script());
+    log_text(py, Level::Info, &text);
+    match run(py, script, path) {
+        Ok(module) => Some(module),
+        Err((step, Raised)) => {
+            report(py, &step, context, occasion);
+            None
+        }
+    }
+}
+
+fn run<'py>(
+    py: Attached<'py>,
+    script: &Script,
+    path: &[u8],
+) -> Result<Object<'py>, (Step, Raised)> {
+    // Looked at before it is read: a change in between makes the next request load it again.
+    let modified = py.detach(|| os::file_modification(path).unwrap_or(0));
+    let code = compile(py, path).map_err(|raised| (Step::Read, raised))?;
+    execute(py, script, path, &code, modified).map_err(|raised| (Step::Run, raised))
+}
+
+fn compile<'py>(py: Attached<'py>, path: &[u8]) -> PyResult<Object<'py>> {
+    let path = py.file_name(path)?;
+    let mode = py.text("rb")?;
+    let file = py.import(c"io")?.call_method(py, c"open", [path.borrow(), mode.borrow()])?;
+    let source = file.call_method(py, c"read", []);
+    let closed = file.call_method(py, c"close", []);
+    let source = source?;
+    closed?;
+    // compile(source, filename, mode, flags, dont_inherit)
+    let (mode, zero, yes) = (py.text("exec")?, py.integer(0)?, py.boolean(true)?);
+    let arguments =
+        py.tuple([source.borrow(), path.borrow(), mode.borrow(), zero.borrow(), yes.borrow()])?;
+    py.import(c"builtins")?.attribute(py, c"compile")?.call_with(py, &arguments, None)
+}
+
+fn execute<'py>(
+    py: Attached<'py>,
+    script: &Script,
+    path: &[u8],
+    code: &Object<'py>,
+    modified: i64,
+) -> PyResult<Object<'py>> {
+    let Some(constants) = py.interpreter().constants() else { return Err(Raised) };
+    let modules = constants.modules.get(py);
+    let name = script.name.get(py);
+    let module = py.module(&name)?;
+    let names = module.module_dict(py)?;
+    names.set_entry_named(py, c"__file__", &py.file_name(path)?)?;
+    names.set_entry_named(py, c"__builtins__", &py.import(c"builtins")?)?;
+    modules.set_entry(py, name, &module)?;
+    let result = py
+        .run_code(code, &names)
+        .and_then(|()| names.set_entry(py, constants.names.mtime.get(py), &py.integer(modified)?));
+    match result {
+        // The script may have put something else in its place.
+        Ok(()) => Ok(script.loaded(py)?.unwrap_or(module)),
+        Err(Raised) => {
+            let exception = Exception::take(py);
+            if modules.remove_entry(py, name).is_err() {
+                clear_exception(py);
+            }
+            Err(exception.map_or(Raised, Exception::restore))
+        }
+    }
+}
+
+fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: Occasion) {
+    let Some(exception) = Exception::take(py) else { return };
+    let (what, for_request, at_start) = match step {
+        Step::Read => ("Could not read/compile source file", "0105", "0106"),
+        Step::Run if exception.is(Class::SystemExit) => {
+            ("SystemExit exception raised when loading WSGI script", "0107", "0108")
+        }
+        Step::Run => ("Exception occurred when loading WSGI script", "0109", "0110"),
+    };
+    let number = if occasion == Occasion::Request { for_request } else { at_start };
+    let text = format!("WSGI{number}: {what} '{}' ({context})", context.script());
+    log_text(py, Level::Error, &text);
+    log_exception(py, &exception, context);
+}
+
+/// Loads a script that the configuration says is to be loaded at the start.
+pub(crate) fn preload(py: Attached<'_>, context: &ScriptContext<'_>) {
+    let interpreter: &'static Interpreter = py.interpreter();
+    match interpreter.scripts().get(py, context.script) {
+        Ok(script) => {
+            load(py, &script, context.script, context, Occasion::Start, |_| true);
+        }
+        Err(Raised) => {
+            if let Some(exception) = Exception::take(py) {
+                log_exception(py, &exception, context);
+            }
+        }
+    }
+}

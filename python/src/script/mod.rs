@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! WSGI scripts: a script is a module named after the digest of its path, in `sys.modules` of the
+//! interpreter, loaded when a request or the configuration asks for it, and loaded again (or its
+//! process replaced) when the file changed.
+#![forbid(unsafe_code)]
+
+mod load;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mod_wsgi_protocol::request::Head;
+use parking_lot::Mutex;
+
+use crate::interp::{Attached, Exception, Kept, Object, PyResult, Raised, clear_exception};
+use crate::log::Level;
+use crate::os;
+use crate::wsgi::{ScriptContext, log_exception, log_text};
+
+pub(crate) use load::preload;
+
+/// The scripts of one interpreter that were asked for.
+#[derive(Default)]
+pub(crate) struct Scripts {
+    /// By path.
+    known: Mutex<HashMap<Vec<u8>, Arc<Script>>>,
+}
+
+/// A script of one interpreter.
+pub(crate) struct Script {
+    /// Name of its module.
+    name: Kept,
+    /// Held while it is loaded; waited for without the GIL. Others load other scripts meanwhile.
+    loading: Mutex<()>,
+}
+
+/// What was found for a request.
+pub(crate) enum Found<'py> {
+    /// The callable object.
+    Application(Object<'py>),
+    /// The script changed and this process has the old one loaded.
+    Stale,
+    /// It can not be had; that is logged. The HTTP status for the client.
+    Failed(u16),
+}
+
+/// Which of mod_wsgi's numbers a message has: one for requests, one for scripts that are loaded
+/// without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// A request needs the script.
+    Request,
+    /// The configuration says that it is to be loaded.
+    Start,
+}
+
+impl Scripts {
+    fn get(&self, py: Attached<'_>, path: &[u8]) -> PyResult<Arc<Script>> {
+        if let Some(script) = self.known.lock().get(path) {
+            return Ok(Arc::clone(script));
+        }
+        let Some(constants) = py.interpreter().constants() else { return Err(Raised) };
+        let name = constants.module_name(py, path)?.keep(py);
+        let script = Arc::new(Script { name, loading: Mutex::new(()) });
+        let mut known = self.known.lock();
+        Ok(Arc::clone(known.entry(path.to_vec()).or_insert(script)))
+    }
+}
+
+/// The callable object for a request.
+pub(crate) fn find<'py>(
+    py: Attached<'py>,
+    head: &Head<'_>,
+    context: &ScriptContext<'_>,
+) -> Found<'py> {
+    try_find(py, head, context).unwrap_or_else(|Raised| {
+        if let Some(exception) = Exception::take(py) {
+            log_exception(py, &exception, context);
+        }
+        Found::Failed(500)
+    })
+}
+
+fn try_find<'py>(
+    py: Attached<'py>,
+    head: &Head<'_>,
+    context: &ScriptContext<'_>,
+) -> PyResult<Found<'py>> {
+    let script = py.interpreter().scripts().get(py, head.script)?;
+    let mut loaded = script.loaded(py)?;
+    if let Some(module) = &loaded
+        && head.script_reloading
+        && is_changed(py, module, head, context)?
+    {
+        if !context.process_group.is_empty() {
+            return Ok(Found::Stale);
+        }
+        loaded = None;
+    }
+    let module = match loaded {
+        Some(module) => module,
+        None => {
+            let is_current = |module: &Object<'py>| {
+                !head.script_reloading
+                    || is_changed(py, module, head, context).is_ok_and(|changed| !changed)
+            };
+            match load::load(py, &script, head.script, context, Occasion::Request, is_current) {
+                Some(module) => module,
+                None => return Ok(Found::Failed(500)),
+            }
+        }
+    };
+    let callable = py.latin1(head.callable)?;
+    if let Some(application) = module.module_dict(py)?.entry(py, callable.borrow())? {
+        return Ok(Found::Application(application));
+    }
+    let text = format!(
+        "WSGI0089: Target WSGI script '{}' does not contain WSGI application '{}' ({context})",
+        context.script(),
+        String::from_utf8_lossy(head.callable),
+    );
+    log_text(py, Level::Error, &text);
+    // As mod_wsgi has it: httpd's own 404 where it looks at the outcome itself.
+    Ok(Found::Failed(if context.process_group.is_empty() { 404 } else { 500 }))
+}
+
+impl Script {
+    /// The module, if it is loaded.
+    fn loaded<'py>(&self, py: Attached<'py>) -> PyResult<Option<Object<'py>>> {
+        let Some(constants) = py.interpreter().constants() else { return Ok(None) };
+        constants.modules.get(py).entry(py, self.name.get(py))
+    }
+}
+
+/// Whether the file is not the one that was loaded, or the script itself says so.
+fn is_changed<'py>(
+    py: Attached<'py>,
+    module: &Object<'py>,
+    head: &Head<'_>,
+    context: &ScriptContext<'_>,
+) -> PyResult<bool> {
+    let Some(constants) = py.interpreter().constants() else { return Ok(false) };
+    let Ok(names) = module.module_dict(py) else {
+        clear_exception(py);
+        return Ok(true);
+    };
+    let loaded = names.entry(py, constants.names.mtime.get(py))?;
+    let Some(loaded) = loaded.and_then(|loaded| loaded.as_plain_integer(py)) else {
+        return Ok(true);
+    };
+    let current = if head.script_mtime >= 0 {
+        head.script_mtime
+    } else {
+        py.detach(|| os::file_modification(head.script).unwrap_or(0))
+    };
+    if loaded != current {
+        return Ok(true);
+    }
+    let Some(hook) = names.entry(py, constants.names.reload_required.get(py))? else {
+        return Ok(false);
+    };
+    let asked = py.file_name(head.script).and_then(|path| hook.call(py, [path.borrow()]));
+    match asked.and_then(|answer| answer.is_true(py)) {
+        Ok(answer) => Ok(answer),
+        Err(Raised) => {
+            // A hook that fails does not make the script a changed one.
+            if let Some(exception) = Exception::take(py) {
+                log_exception(py, &exception, context);
+            }
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the main thread waits for, as one list of things that happened.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use mod_wsgi_protocol::control::{CONTROL_SIZE, Control};
+
+use super::shared::Shared;
+use crate::os::{Listener, Received, Signal, SignalPipe, poll_readable};
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// The supervisor says: finish what runs within this many seconds (0: no limit), then leave.
+    Drain(u32),
+    /// The supervisor says: leave within this many seconds (0: no limit).
+    Stop(u32),
+    /// The supervisor is gone.
+    Orphaned,
+    /// A signal for mod_wsgi.
+    Signal(Signal),
+    /// A signal that Python code handles.
+    PythonSignal,
+    /// Connections wait to be accepted.
+    Connections,
+    /// A worker has become idle.
+    WorkerIdle,
+}
+
+/// Where the main thread waits.
+pub(super) struct Waiting<'a> {
+    /// The supervisor's end is in here.
+    pub(super) shared: &'a Shared,
+    /// Signals.
+    pub(super) signals: &'a SignalPipe,
+    /// From workers.
+    pub(super) woken: &'a UnixStream,
+}
+
+impl Waiting<'_> {
+    /// Waits until something happens; `listener` is None when no connections are taken any more.
+    pub(super) fn next(&self, listener: Option<&Listener>) -> Vec<Happening> {
+        let readable = poll_readable(
+            [
+                Some(self.shared.control.descriptor()),
+                Some(self.signals.descriptor()),
+                Some(self.woken.as_fd()),
+                listener.map(Listener::descriptor),
+            ],
+            None,
+        );
+        let mut happened = Vec::new();
+        match readable {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                while let Some(signal) = self.signals.next() {
+                    happened.push(Happening::Signal(signal));
+                }
+                if happened.is_empty() {
+                    happened.push(Happening::PythonSignal);
+                }
+            }
+            // Nothing can be waited for any more; being told nothing is as bad as being alone.
+            Err(_) => happened.push(Happening::Orphaned),
+            Ok([control, signals, woken, connections]) => {
+                if signals {
+                    while let Some(signal) = self.signals.next() {
+                        happened.push(Happening::Signal(signal));
+                    }
+                }
+                if control {
+                    happened.extend(self.read_control());
+                }
+                if woken {
+                    let mut bytes = [0; 64];
+                    // What is in there does not matter.
+                    let _ = (&*self.woken).read(&mut bytes);
+                    happened.push(Happening::WorkerIdle);
+                }
+                if connections {
+                    happened.push(Happening::Connections);
+                }
+            }
+        }
+        happened
+    }
+
+    fn read_control(&self) -> Option<Happening> {
+        let mut message = [0; CONTROL_SIZE + 1];
+        match self.shared.control.receive(&mut message) {
+            Ok(Received::Bytes(count)) => {
+                match Control::decode(message.get(..count).unwrap_or_default()) {
+                    Ok((Control::Drain, seconds)) => Some(Happening::Drain(seconds)),
+                    Ok((Control::Stop, seconds)) => Some(Happening::Stop(seconds)),
+                    // Those are ours to say.
+                    Ok((Control::Ready | Control::Replace | Control::Leaving, _)) => None,
+                    Err(error) => {
+                        self.shared.warn(&format!("message of the supervisor: {error}"));
+                        None
+                    }
+                }
+            }
+            Ok(Received::End) | Err(_) => Some(Happening::Orphaned),
+        }
+    }
+}

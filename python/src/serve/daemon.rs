@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The main thread of a daemon process, from its start to the moment when Python finalises.
+#![forbid(unsafe_code)]
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::control::{Control, Reason};
+
+use super::control::{Happening, Waiting};
+use super::interpreters::{Interpreters, Visits};
+use super::shared::Shared;
+use super::start::{self, Inheritance, StartError};
+use super::watchdog::Watchdog;
+use super::worker;
+use crate::api;
+use crate::exchange::Connection;
+use crate::interp::{Outcome, Seat, clear_exception};
+use crate::log::{self, Level};
+use crate::os::{self, Listener, Signal, SignalPipe};
+
+/// Serves until the process shall end; `seat` is that of the main thread.
+pub(crate) fn run(seat: &Seat) -> Outcome {
+    match Daemon::start(seat) {
+        Ok(daemon) => daemon.serve(),
+        Err(error) => {
+            log::process(Level::Critical, &error.to_string());
+            Outcome::Exit(1)
+        }
+    }
+}
+
+/// The main thread of a daemon process.
+struct Daemon<'a> {
+    /// Its seat in the main interpreter.
+    seat: &'a Seat,
+    /// What it shares with the workers.
+    shared: Arc<Shared>,
+    /// Where connections come from; None when no more are taken.
+    listener: Option<Listener>,
+    /// Signals.
+    signals: SignalPipe,
+    /// From workers that have become idle.
+    woken: UnixStream,
+    /// Ends the process in the end.
+    watchdog: Watchdog,
+    /// The workers.
+    workers: Vec<std::thread::JoinHandle<()>>,
+    /// Why the process leaves; None while it serves.
+    leaving: Option<Reason>,
+    /// Whether subscribers know that it leaves.
+    published: bool,
+    /// Until when running requests may go on.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Daemon<'a> {
+    fn start(seat: &'a Seat) -> Result<Self, StartError> {
+        let system = |what| move |error| StartError::System(what, error);
+        let Inheritance { control, listener, region, settings } = start::inherit()?;
+        let signals = SignalPipe::install().map_err(system("signal handlers"))?;
+        start::set_up(seat, &settings)?;
+        let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
+        let (shared, woken) = Shared::new(settings, region, control, interpreters)
+            .map_err(system("worker threads can not be woken"))?;
+        let shared = Arc::new(shared);
+        let watchdog = Watchdog::start().map_err(system("no thread for the watchdog"))?;
+        let mut workers = Vec::new();
+        for number in 1..=shared.settings.threads.max(1) {
+            let worker = worker::start(&shared, number)
+                .map_err(system("WSGI0022: no thread for a worker"))?;
+            workers.push(worker);
+        }
+        shared.tell(Control::Ready, Reason::Supervisor);
+        Ok(Self {
+            seat,
+            shared,
+            listener: Some(listener),
+            signals,
+            woken,
+            watchdog,
+            workers,
+            leaving: None,
+            published: false,
+            deadline: None,
+        })
+    }
+
+    fn serve(mut self) -> Outcome {
+        loop {
+            if self.leaving.is_some() && self.shared.running() == 0 {
+                return self.finish();
+            }
+            let waiting =
+                Waiting { shared: &self.shared, signals: &self.signals, woken: &self.woken };
+            for happening in waiting.next(self.listener.as_ref()) {
+                self.act(happening);
+            }
+        }
+    }
+
+    fn act(&mut self, happening: Happening) {
+        let timeout = self.shared.settings.shutdown_timeout;
+        match happening {
+            Happening::Drain(seconds) => {
+                let reason = self.shared.reason_told().unwrap_or(Reason::Supervisor);
+                self.leave(reason, seconds);
+            }
+            Happening::Stop(seconds) => {
+                self.leave(Reason::Supervisor, seconds);
+                self.publish_stopping();
+            }
+            Happening::Orphaned if self.leaving.is_none() => {
+                log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
+                self.leave(Reason::Supervisor, timeout);
+                self.publish_stopping();
+            }
+            // The socket stays readable: it must not be waited on again.
+            Happening::Orphaned => self.wait_without_supervisor(),
+            Happening::Signal(Signal::Stop) => {
+                if self.leaving.is_none() {
+                    self.shared.tell(Control::Leaving, Reason::ShutdownSignal);
+                }
+                self.leave(Reason::ShutdownSignal, timeout);
+                self.publish_stopping();
+            }
+            Happening::Signal(Signal::Graceful) => {
+                if self.leaving.is_none() {
+                    self.shared.ask_for_replacement(Reason::GracefulSignal);
+                }
+            }
+            Happening::PythonSignal => self.seat.attach(|py| {
+                if py.check_signals().is_err() {
+                    let text = start::take_traceback(py);
+                    log::process(Level::Error, &format!("a Python signal handler failed\n{text}"));
+                }
+            }),
+            Happening::Connections => self.accept(),
+            Happening::WorkerIdle => {}
+        }
+    }
+
+    /// Takes no more requests; those that run may go on for `seconds` (0: without limit). Told
+    /// again, the earlier moment counts.
+    fn leave(&mut self, reason: Reason, seconds: u32) {
+        let deadline = limit(seconds);
+        self.deadline = match (self.leaving, self.deadline, deadline) {
+            (None, _, deadline) => deadline,
+            (Some(_), Some(before), Some(now)) => Some(before.min(now)),
+            (Some(_), before, now) => before.or(now),
+        };
+        self.leaving = Some(self.leaving.unwrap_or(reason));
+        self.watchdog.limit(self.deadline, "the end of the requests that it runs");
+        self.listener = None;
+        self.shared.start_draining();
+    }
+
+    fn wait_without_supervisor(&self) {
+        // Nothing can be told any more; the watchdog bounds this.
+        while self.shared.running() > 0 {
+            let woken = [Some(std::os::fd::AsFd::as_fd(&self.woken))];
+            if os::poll_readable(woken, None).is_ok() {
+                let mut bytes = [0; 64];
+                let _ = std::io::Read::read(&mut &self.woken, &mut bytes);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        loop {
+            match listener.accept() {
+                Ok(Some(socket)) => self.admit(socket),
+                Ok(None) => return,
+                Err(error) => {
+                    self.shared.warn(&format!("a connection can not be accepted: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds a connection, if its other end is one of our httpd children.
+    fn admit(&self, socket: os::Socket) {
+        let settings = &self.shared.settings;
+        let refused = match socket.peer() {
+            Err(error) => Some(format!("its other end is unknown: {error}")),
+            Ok(peer) if peer.uid != settings.peer_uid => {
+                Some(format!("user id {} is not {}", peer.uid, settings.peer_uid))
+            }
+            Ok(peer) if !self.shared.region.is_owner(peer.pid) => {
+                Some(format!("process {} is no httpd child of this server", peer.pid))
+            }
+            Ok(_) => None,
+        };
+        if let Some(problem) = refused {
+            self.shared.warn(&format!("a connection is refused: {problem}"));
+            return;
+        }
+        if settings.socket_timeout > 0 {
+            let timeout = Duration::from_secs(u64::from(settings.socket_timeout));
+            if let Err(error) = socket.set_timeout(timeout) {
+                self.shared.warn(&format!("socket-timeout can not be set: {error}"));
+            }
+        }
+        if let Err(error) = self.shared.add(Arc::new(Connection::new(socket))) {
+            self.shared.warn(&format!("a connection can not be waited for: {error}"));
+        }
+    }
+
+    fn publish_stopping(&mut self) {
+        if std::mem::replace(&mut self.published, true) {
+            return;
+        }
+        let reason = self.leaving.unwrap_or(Reason::Supervisor).name();
+        self.seat.attach(|py| {
+            api::process_stopping(py, reason);
+            clear_exception(py);
+        });
+    }
+
+    /// Nothing runs any more.
+    fn finish(mut self) -> Outcome {
+        let settings = &self.shared.settings;
+        let deadline = limit(settings.shutdown_timeout);
+        let deadline = match (self.deadline, deadline) {
+            (Some(requests), Some(exit)) => Some(requests.max(exit)),
+            (requests, exit) => requests.or(exit).filter(|_| settings.shutdown_timeout > 0),
+        };
+        self.watchdog.limit(deadline, "the end of Python's exit functions");
+        self.publish_stopping();
+        self.shared.stop_workers();
+        for worker in self.workers.drain(..) {
+            // A worker that has panicked is over as well.
+            let _ = worker.join();
+        }
+        if self.shared.interpreters.has_subs() {
+            // CPython ends the whole process with an error when threads of an application are left
+            // in a sub-interpreter, so these are not ended: each runs what it has for its end.
+            let mut visits = Visits::new(&self.shared.interpreters, 0);
+            for visit in visits.everywhere(&self.shared.interpreters) {
+                visit.seat().attach(api::run_exit_functions);
+            }
+            os::exit_now(0);
+        }
+        Outcome::Finish
+    }
+}
+
+/// The moment `seconds` from now; None without limit.
+fn limit(seconds: u32) -> Option<Instant> {
+    (seconds > 0).then(|| Instant::now() + Duration::from_secs(u64::from(seconds)))
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The interpreters of a process by application group, and the seats that a thread has in them.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use mod_wsgi_protocol::settings::Settings;
+use parking_lot::Mutex;
+
+use super::start::take_traceback;
+use crate::api;
+use crate::interp::{Interpreter, Seat};
+use crate::log::{self, Level};
+use crate::wsgi::Visit;
+
+/// The interpreters of a process.
+pub(crate) struct Interpreters {
+    /// The main interpreter.
+    main: &'static Interpreter,
+    /// Whether application groups other than "" have sub-interpreters.
+    separate: bool,
+    /// Sub-interpreters by application group; None is one that could not be set up. Held while one
+    /// is made, and waited for without the GIL.
+    subs: Mutex<HashMap<Vec<u8>, Option<&'static Interpreter>>>,
+}
+
+/// The seats of one thread.
+pub(crate) struct Visits {
+    /// In the main interpreter; taken first, so that `PyGILState_Ensure` of extension modules
+    /// finds that one.
+    main: Visit,
+    /// In sub-interpreters.
+    subs: Vec<Visit>,
+    /// Number of the thread in this process.
+    thread_id: i64,
+}
+
+impl Visits {
+    /// For the calling thread.
+    pub(crate) fn new(interpreters: &Interpreters, thread_id: i64) -> Self {
+        let main = Visit::new(Seat::take(interpreters.main), thread_id);
+        Self { main, subs: Vec::new(), thread_id }
+    }
+
+    /// The seat in the interpreter of an application group; nothing when it can not be had, which
+    /// is logged.
+    pub(crate) fn of(
+        &mut self,
+        interpreters: &Interpreters,
+        settings: &Settings,
+        is_daemon: bool,
+        application_group: &[u8],
+    ) -> Option<&mut Visit> {
+        if !interpreters.separate || application_group.is_empty() {
+            return Some(&mut self.main);
+        }
+        let is_it = |visit: &Visit| visit.seat().interpreter().name() == application_group;
+        let place = match self.subs.iter().position(is_it) {
+            Some(place) => place,
+            None => {
+                let seat =
+                    interpreters.enter(self.main.seat(), settings, is_daemon, application_group)?;
+                self.subs.push(Visit::new(seat, self.thread_id));
+                self.subs.len() - 1
+            }
+        };
+        self.subs.get_mut(place)
+    }
+
+    /// Seats in every interpreter that there is, for the end of the process.
+    pub(crate) fn everywhere(&mut self, interpreters: &Interpreters) -> Vec<&mut Visit> {
+        let known: Vec<_> = interpreters.subs.lock().values().copied().flatten().collect();
+        for interpreter in known {
+            let has = |visit: &Visit| std::ptr::eq(visit.seat().interpreter(), interpreter);
+            if !self.subs.iter().any(has) {
+                self.subs.push(Visit::new(Seat::take(interpreter), self.thread_id));
+            }
+        }
+        self.subs.iter_mut().chain([&mut self.main]).collect()
+    }
+
+    /// Gives all seats up.
+    pub(crate) fn leave(self) {
+        for visit in self.subs {
+            visit.leave();
+        }
+        self.main.leave();
+    }
+}
+
+impl Interpreters {
+    /// With the main interpreter alone.
+    pub(crate) fn new(main: &'static Interpreter, separate: bool) -> Self {
+        Self { main, separate, subs: Mutex::default() }
+    }
+
+    /// Whether there is any but the main interpreter.
+    pub(crate) fn has_subs(&self) -> bool {
+        !self.subs.lock().is_empty()
+    }
+
+    /// A seat in a sub-interpreter, which is made when it is not there yet.
+    fn enter(
+        &self,
+        main: &Seat,
+        settings: &Settings,
+        is_daemon: bool,
+        name: &[u8],
+    ) -> Option<Seat> {
+        let mut subs = self.subs.lock();
+        match subs.get(name) {
+            Some(Some(interpreter)) => return Some(Seat::take(interpreter)),
+            Some(None) => {
+                Self::report(name, "could not be set up when it was first asked for");
+                return None;
+            }
+            None => {}
+        }
+        let made = Interpreter::new_sub(main, name, |py| {
+            api::set_up(py, settings, is_daemon).map_err(|_| take_traceback(py))
+        });
+        let (seat, problem) = match made {
+            Some((seat, Ok(()))) => {
+                subs.insert(name.to_vec(), Some(seat.interpreter()));
+                return Some(seat);
+            }
+            Some((seat, Err(traceback))) => (Some(seat), traceback),
+            None => (None, "Python can not make one".to_owned()),
+        };
+        subs.insert(name.to_vec(), None);
+        if let Some(seat) = seat {
+            seat.leave();
+        }
+        Self::report(name, &problem);
+        None
+    }
+
+    fn report(name: &[u8], problem: &str) {
+        let name = String::from_utf8_lossy(name);
+        let text = format!("WSGI0035: sub-interpreter '{name}' can not be had: {problem}");
+        log::process(Level::Critical, &text);
+    }
+}

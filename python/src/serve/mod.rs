@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A daemon process: worker threads that all wait in one epoll set and run requests themselves, and
+//! a main thread that accepts connections, listens to the supervisor and to signals, and never
+//! needs the GIL for any of that.
+#![forbid(unsafe_code)]
+
+mod control;
+mod daemon;
+mod interpreters;
+mod shared;
+mod start;
+mod watchdog;
+mod worker;
+
+pub(crate) use daemon::run;
+pub(crate) use interpreters::{Interpreters, Visits};
+pub(crate) use start::take_traceback;

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The start of a daemon process: what it inherited, what its settings say, and the set-up of its
+//! main interpreter.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+
+use mod_wsgi_protocol::BUILD_ID;
+use mod_wsgi_protocol::control::inherited;
+use mod_wsgi_protocol::region::Region;
+use mod_wsgi_protocol::settings::Settings;
+use mod_wsgi_protocol::wire::DecodeError;
+
+use crate::api;
+use crate::interp::{Attached, Exception, Seat, clear_exception};
+use crate::log::{self, Level};
+use crate::os::{self, Listener, Received, SharedMemory, Socket};
+use crate::script;
+use crate::wsgi::ScriptContext;
+
+/// Why a daemon process can not start.
+#[derive(Debug)]
+pub(super) enum StartError {
+    /// An inherited descriptor is not there or is not what it should be.
+    Inherited(&'static str, io::Error),
+    /// The supervisor is gone.
+    NoSupervisor,
+    /// The two libraries are of different builds.
+    Stranger(String),
+    /// The settings have no meaning.
+    Settings(DecodeError),
+    /// The shared memory is smaller than the settings say.
+    RegionTooSmall,
+    /// Python code of the set-up failed; with traceback.
+    SetUp(String),
+    /// The system refused something.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inherited(what, error) => {
+                write!(f, "the {what} that mod_wsgi passes to a daemon process is missing: {error}")
+            }
+            Self::NoSupervisor => f.write_str("the supervisor of this daemon process is gone"),
+            Self::Stranger(theirs) => write!(
+                f,
+                "mod_wsgi.so (build {theirs}) and mod_wsgi_python.abi3.so (build {BUILD_ID}) do not \
+                 belong together: install both from one build"
+            ),
+            Self::Settings(error) => write!(f, "settings of a daemon process: {error}"),
+            Self::RegionTooSmall => {
+                f.write_str("the shared memory of the process group is too small")
+            }
+            Self::SetUp(traceback) => {
+                write!(f, "WSGI0035: the main interpreter can not be set up\n{traceback}")
+            }
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What a daemon process inherited.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    /// To and from the supervisor.
+    pub(super) control: Socket,
+    /// For connections of httpd children.
+    pub(super) listener: Listener,
+    /// Shared memory of the process group.
+    pub(super) region: Region<'static>,
+    /// What the configuration says.
+    pub(super) settings: Settings,
+}
+
+/// Settings fit into one message; the kernel's own limit for one is below this.
+const LARGEST_SETTINGS: usize = 1 << 20;
+
+/// Takes over the inherited descriptors and reads the settings.
+pub(super) fn inherit() -> Result<Inheritance, StartError> {
+    let take = |name, number| os::inherit(number).map_err(|e| StartError::Inherited(name, e));
+    let control = Socket::new(take("control socket", inherited::CONTROL)?);
+    let listener = take("listening socket", inherited::LISTENER)?;
+    let memory = take("shared memory", inherited::REGION)?;
+
+    let mut message = vec![0; LARGEST_SETTINGS];
+    let message = match control.receive(&mut message) {
+        Ok(Received::Bytes(count)) => message.get(..count).unwrap_or_default(),
+        Ok(Received::End) => return Err(StartError::NoSupervisor),
+        Err(error) => return Err(StartError::Inherited("control socket", error)),
+    };
+    let theirs = Settings::decode_build_id(message).map_err(StartError::Settings)?;
+    if theirs != BUILD_ID.as_bytes() {
+        return Err(StartError::Stranger(String::from_utf8_lossy(theirs).into_owned()));
+    }
+    let settings = Settings::decode(message).map_err(StartError::Settings)?;
+    let words = SharedMemory::map(memory.as_fd())
+        .map_err(|error| StartError::Inherited("shared memory", error))?
+        .words();
+    let region = Region::new(words, settings.geometry).ok_or(StartError::RegionTooSmall)?;
+    let listener =
+        Listener::new(listener).map_err(|e| StartError::Inherited("listening socket", e))?;
+    Ok(Inheritance { control, listener, region, settings })
+}
+
+/// Makes the main interpreter ready, loads the scripts that the configuration names, and says so.
+pub(super) fn set_up(seat: &Seat, settings: &Settings) -> Result<(), StartError> {
+    let group = String::from_utf8_lossy(&settings.process_group).into_owned();
+    if let Some(locale) = &settings.locale
+        && !os::set_locale(locale)
+    {
+        let locale = String::from_utf8_lossy(locale);
+        let text = format!(
+            "WSGI0079: process group '{group}': the system has no locale '{locale}' (see locale -a)"
+        );
+        log::process(Level::Warning, &text);
+    }
+    if let Some(title) = &settings.display_name {
+        os::set_title(title);
+    }
+    seat.attach(|py| {
+        api::set_up(py, settings, true).map_err(|_| StartError::SetUp(take_traceback(py)))?;
+        describe(py, &group);
+        for preload in &settings.preload {
+            if settings.interpreters && !preload.application_group.is_empty() {
+                continue;
+            }
+            script::preload(
+                py,
+                &ScriptContext {
+                    script: &preload.script,
+                    process_group: &settings.process_group,
+                    application_group: &preload.application_group,
+                    interpreters: settings.interpreters,
+                },
+            );
+        }
+        Ok(())
+    })
+}
+
+/// The traceback of the exception that is set.
+pub(crate) fn take_traceback(py: Attached<'_>) -> String {
+    Exception::take(py).map_or_else(String::new, |exception| exception.format(py))
+}
+
+fn describe(py: Attached<'_>, group: &str) {
+    let Some(constants) = py.interpreter().constants() else { return };
+    let described = constants.support(py, c"describe", []).and_then(|text| text.to_text(py));
+    match described {
+        Ok(text) => log::process(Level::Info, &format!("process group '{group}': {text}")),
+        Err(_) => clear_exception(py),
+    }
+    if constants.support(py, c"enable_faulthandler", []).is_err() {
+        clear_exception(py);
+    }
+}

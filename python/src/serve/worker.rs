@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A worker thread: waits for a connection that has something to say, reads the request, runs it,
+//! and waits again.
+#![forbid(unsafe_code)]
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use mod_wsgi_protocol::control::Reason;
+use mod_wsgi_protocol::frame::{Kind, Reject};
+use mod_wsgi_protocol::request::Request;
+
+use super::interpreters::Visits;
+use super::shared::{Quota, Shared};
+use crate::exchange::{Connection, Exchange, Frame, FrameBuffer, FrameError, SocketExchange};
+use crate::interp::guarded;
+use crate::os;
+use crate::wsgi::{Job, Verdict, handle};
+
+/// A worker.
+struct Worker {
+    /// What it shares with others.
+    shared: Arc<Shared>,
+    /// Its seats.
+    visits: Visits,
+    /// The frame that it reads.
+    buffer: FrameBuffer,
+}
+
+/// Starts worker `number` (1 …).
+pub(super) fn start(shared: &Arc<Shared>, number: u32) -> std::io::Result<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new()
+        .name(format!("wsgi-{number}"))
+        .stack_size(os::thread_stack_size())
+        .spawn(move || {
+            let visits = Visits::new(&shared.interpreters, i64::from(number));
+            let mut worker = Worker { shared, visits, buffer: FrameBuffer::default() };
+            worker.work();
+            worker.visits.leave();
+        })
+}
+
+impl Worker {
+    fn work(&mut self) {
+        loop {
+            let event = match self.shared.epoll.wait() {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.shared.warn(&format!("a worker thread ends: epoll_wait: {error}"));
+                    return;
+                }
+            };
+            if event.descriptor == self.shared.stop_event() {
+                return;
+            }
+            self.shared.begin();
+            // A connection that is not there any more was closed by the main thread.
+            let connection = self.shared.idle.lock().remove(&event.descriptor);
+            if let Some(connection) = connection {
+                let keep = guarded(false, || self.serve(&connection));
+                if keep && !connection.is_broken() {
+                    self.shared.put_back(connection);
+                }
+            }
+            self.shared.end();
+        }
+    }
+
+    /// Serves one request; whether the connection can be used again.
+    fn serve(&mut self, connection: &Arc<Connection>) -> bool {
+        match connection.receive_frame(&mut self.buffer) {
+            Ok(header) if header.kind == Kind::Request => {}
+            Ok(header) => {
+                self.refuse(connection, &format!("unexpected frame {:?}", header.kind));
+                return false;
+            }
+            Err(FrameError::End) => return false,
+            Err(error) => {
+                self.refuse(connection, &error.to_string());
+                return false;
+            }
+        }
+        let daemon_start = os::wall_clock_micros();
+        let request = match Request::decode(self.buffer.payload()) {
+            Ok(request) => request,
+            Err(error) => {
+                let text = format!("WSGI0080: unusable request from an httpd child: {error}");
+                self.shared.warn(&text);
+                return false;
+            }
+        };
+        let mut exchange = Box::new(SocketExchange::new(Arc::clone(connection)));
+        if self.shared.is_draining() {
+            reject(&mut *exchange, Reject::Draining);
+            return false;
+        }
+        let shared = &self.shared;
+        let settings = &shared.settings;
+        let quota = shared.count_request();
+        if quota == Quota::Beyond && settings.run_once {
+            reject(&mut *exchange, Reject::Draining);
+            return true;
+        }
+        let group = request.head.application_group;
+        let Some(visit) = self.visits.of(&shared.interpreters, settings, true, group) else {
+            let status = 500_u16.to_le_bytes();
+            let frame = Frame { kind: Kind::Error, flags: 0, parts: [&status, &[]] };
+            return exchange.send(&frame, 0).is_ok();
+        };
+        let mark_started = || {
+            if let Some(slot) = shared.region.slot(request.head.slot) {
+                slot.start(request.head.mark);
+            }
+        };
+        let job = Job { request: &request, settings, daemon_start, mark_started: &mark_started };
+        match handle(visit, &job, exchange) {
+            Verdict::Rejected(Reject::ScriptChanged) => {
+                shared.ask_for_replacement(Reason::ScriptChanged);
+            }
+            Verdict::Rejected(Reject::Draining) | Verdict::Served => {}
+        }
+        if quota == Quota::Last {
+            shared.ask_for_replacement(Reason::MaximumRequests);
+        }
+        true
+    }
+
+    fn refuse(&self, connection: &Connection, problem: &str) {
+        let number: RawFd = connection.socket().number();
+        self.shared.warn(&format!(
+            "WSGI0080: connection {number} from an httpd child is closed: {problem}"
+        ));
+    }
+}
+
+fn reject(exchange: &mut dyn Exchange, reason: Reject) {
+    let frame = Frame { kind: Kind::Reject, flags: 0, parts: [&[reason as u8], &[]] };
+    // When nobody listens, nobody has to be told.
+    let _ = exchange.send(&frame, 0);
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The state of one running request, shared by what the application holds of it: `start_response`,
+//! `write`, `wsgi.input`, `wsgi.errors`. It holds no Python objects. Its lock is never waited for
+//! with the GIL held, so that a thread that waits for the client does not stop the others.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use mod_wsgi_protocol::frame::Kind;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::head::Head;
+use super::input::Body;
+use crate::exchange::{Exchange, Frame, Gone, Progress};
+use crate::interp::{Attached, Class, PyResult, Raised};
+use crate::log::{Level, LineBuffer};
+
+/// A running request.
+#[derive(Default)]
+pub(crate) struct Call {
+    /// What changes while it runs.
+    state: Mutex<State>,
+}
+
+/// What changes while a request runs.
+#[derive(Default)]
+pub(super) struct State {
+    /// The way to httpd; None when the request is over.
+    pub(super) exchange: Option<Box<dyn Exchange>>,
+    /// The body of the request.
+    pub(super) body: Body,
+    /// What the application gave to `start_response` last.
+    pub(super) head: Option<Head>,
+    /// How far the response is.
+    pub(super) response: Response,
+    /// What was printed and has no line end yet.
+    lines: LineBuffer,
+}
+
+/// How far the response is.
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    /// The head is sent.
+    pub(super) committed: bool,
+    /// `Content-Length`, where there is one; set when the head is sent.
+    pub(super) length: Option<u64>,
+    /// Bytes of the body that were sent.
+    pub(super) sent: u64,
+    /// Blocks that were output.
+    pub(super) writes: u64,
+    /// The request is HEAD, as the application sees it.
+    pub(super) is_head_request: bool,
+    /// The other end does not take more.
+    pub(super) gone: bool,
+}
+
+/// Payloads up to this size are copied into the socket without giving the GIL away, if they fit.
+const SMALL: usize = 64 << 10;
+
+/// Sends a frame; gives the GIL away where that may wait.
+pub(super) fn transmit(
+    py: Attached<'_>,
+    exchange: &mut dyn Exchange,
+    frame: &Frame<'_>,
+) -> Result<(), Gone> {
+    let from = if frame.length() <= SMALL {
+        match exchange.try_send(frame)? {
+            Progress::Whole => return Ok(()),
+            Progress::Part(from) => from,
+        }
+    } else {
+        0
+    };
+    py.detach(|| exchange.send(frame, from))
+}
+
+impl Call {
+    /// A request that begins.
+    pub(crate) fn begin(&mut self, exchange: Box<dyn Exchange>, body: Body, is_head: bool) {
+        let state = self.state.get_mut();
+        state.exchange = Some(exchange);
+        state.body = body;
+        state.head = None;
+        state.response = Response { is_head_request: is_head, ..Response::default() };
+    }
+
+    /// The state; the GIL is given away while another thread has it.
+    pub(super) fn lock(&self, py: Attached<'_>) -> MutexGuard<'_, State> {
+        loop {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            py.detach(|| drop(self.state.lock()));
+        }
+    }
+
+    /// Ends the request: from now on the application's objects raise. The way to httpd goes back
+    /// to the caller.
+    pub(super) fn finish(&self, py: Attached<'_>) -> Option<Box<dyn Exchange>> {
+        self.lock(py).exchange.take()
+    }
+
+    /// Whether the head is sent.
+    pub(super) fn is_committed(&self, py: Attached<'_>) -> bool {
+        self.lock(py).response.committed
+    }
+
+    /// Status, bytes and blocks of output, reads and bytes of input.
+    pub(crate) fn statistics(&self, py: Attached<'_>) -> (u64, u64, u64, u64, u64) {
+        let state = self.lock(py);
+        let status = state.head.as_ref().map_or(500, |head| u64::from(head.status));
+        let (response, body) = (&state.response, &state.body);
+        (status, response.sent, response.writes, body.reads, body.length)
+    }
+
+    /// Logs text of one or more lines for this request. False when the request is over.
+    pub(crate) fn log(&self, py: Attached<'_>, level: Level, text: &str) -> bool {
+        let mut state = self.lock(py);
+        let Some(exchange) = state.exchange.as_deref_mut() else { return false };
+        for part in text.as_bytes().chunks(SMALL) {
+            let frame = Frame { kind: Kind::Log, flags: 0, parts: [&[level as u8], part] };
+            if transmit(py, exchange, &frame).is_err() {
+                state.response.gone = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes what the application prints; whole lines are logged.
+    pub(super) fn print(&self, py: Attached<'_>, text: &[u8]) -> PyResult<()> {
+        let lines = {
+            let mut state = self.lock(py);
+            if state.exchange.is_none() {
+                return Err(request_is_over(py));
+            }
+            state.lines.add(text)
+        };
+        if let Some(lines) = lines {
+            self.log(py, Level::Error, &lines);
+        }
+        Ok(())
+    }
+
+    /// Logs what was printed and has no line end.
+    pub(super) fn flush(&self, py: Attached<'_>) {
+        let rest = self.lock(py).lines.flush();
+        if let Some(rest) = rest {
+            self.log(py, Level::Error, &rest);
+        }
+    }
+}
+
+/// What the application's objects raise after the request.
+pub(super) fn request_is_over(py: Attached<'_>) -> Raised {
+    py.raise(Class::Runtime, "the request that this object belongs to is over")
+}
+
+thread_local! {
+    /// The request that this thread runs.
+    static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
+}
+
+/// The request that this thread runs.
+pub(crate) fn current_call() -> Option<Arc<Call>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Says which request this thread runs.
+pub(super) fn set_current_call(call: Option<Arc<Call>>) {
+    // The value that is replaced is dropped after the borrow has ended.
+    let before = CURRENT.try_with(|current| current.replace(call));
+    drop(before);
+}

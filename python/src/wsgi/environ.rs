@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The environ: a copy of a template with what is the same for every request, then the entries of
+//! the request, then the objects of the request.
+#![forbid(unsafe_code)]
+
+use mod_wsgi_protocol::request::{Name, Request};
+use mod_wsgi_protocol::settings::Settings;
+use mod_wsgi_protocol::{COMPATIBLE_VERSION, key};
+
+use crate::interp::{Attached, Borrowed, Kept, Object, PyResult};
+
+const REQUEST_METHOD: u8 = key::number("REQUEST_METHOD");
+const HTTPS: u8 = key::number("HTTPS");
+const DOCUMENT_ROOT: u8 = key::number("DOCUMENT_ROOT");
+const SCRIPT_FILENAME: u8 = key::number("SCRIPT_FILENAME");
+
+/// What environs of one interpreter have in common.
+pub(crate) struct Template {
+    /// Entries that are the same in every environ.
+    dict: Kept,
+    /// Names by number, see [`key::KEYS`].
+    keys: Vec<Kept>,
+    /// Names that are set for each request, and values they often have.
+    names: EntryNames,
+}
+
+struct EntryNames {
+    url_scheme: Kept,
+    https: Kept,
+    input: Kept,
+    errors: Kept,
+    thread_id: Kept,
+    request_start: Kept,
+    queue_start: Kept,
+    daemon_start: Kept,
+    application_start: Kept,
+    zero: Kept,
+}
+
+/// Objects and times of one request.
+pub(super) struct Extras<'a, 'py> {
+    /// `wsgi.input`.
+    pub(super) input: Borrowed<'a, 'py>,
+    /// `wsgi.errors`.
+    pub(super) errors: Borrowed<'a, 'py>,
+    /// `mod_wsgi.thread_id`.
+    pub(super) thread_id: Borrowed<'a, 'py>,
+    /// When the daemon took the request, µs since the epoch; 0 in embedded mode.
+    pub(super) daemon_start: i64,
+    /// When the application is called, µs since the epoch.
+    pub(super) application_start: i64,
+}
+
+/// Microseconds as applications get times: seconds.
+fn seconds(micros: i64) -> f64 {
+    // Exact to the microsecond until the year 2255.
+    micros as f64 / 1e6
+}
+
+fn version<'py>(py: Attached<'py>, numbers: (u32, u32, u32)) -> PyResult<Object<'py>> {
+    let number = |number: u32| py.integer(i64::from(number));
+    let (major, minor, patch) = (number(numbers.0)?, number(numbers.1)?, number(numbers.2)?);
+    py.tuple([major.borrow(), minor.borrow(), patch.borrow()])
+}
+
+impl Template {
+    /// The template of the interpreter that `py` is attached to.
+    pub(crate) fn new<'py>(
+        py: Attached<'py>,
+        settings: &Settings,
+        file_wrapper: &Object<'py>,
+    ) -> PyResult<Self> {
+        let dict = py.dict()?;
+        let one = py.integer(1)?;
+        let zero = py.integer(0)?;
+        let set = |name, value: &Object<'py>| dict.set_entry_named(py, name, value);
+        set(c"wsgi.version", &py.tuple([one.borrow(), zero.borrow()])?)?;
+        set(c"wsgi.url_scheme", &py.interned(c"http")?)?;
+        set(c"wsgi.multithread", &py.boolean(settings.multithread)?)?;
+        set(c"wsgi.multiprocess", &py.boolean(settings.multiprocess)?)?;
+        set(c"wsgi.run_once", &py.boolean(settings.run_once)?)?;
+        set(c"wsgi.input_terminated", &py.boolean(true)?)?;
+        set(c"wsgi.file_wrapper", file_wrapper)?;
+        set(c"mod_wsgi.version", &version(py, COMPATIBLE_VERSION)?)?;
+        set(c"apache.version", &version(py, settings.apache_version)?)?;
+        let mut keys = Vec::with_capacity(key::KEYS.len());
+        for name in key::KEYS {
+            let name = std::ffi::CString::new(*name).unwrap_or_default();
+            keys.push(py.interned(&name)?.keep(py));
+        }
+        let name = |name| py.interned(name).map(|name| name.keep(py));
+        let names = EntryNames {
+            url_scheme: name(c"wsgi.url_scheme")?,
+            https: name(c"https")?,
+            input: name(c"wsgi.input")?,
+            errors: name(c"wsgi.errors")?,
+            thread_id: name(c"mod_wsgi.thread_id")?,
+            request_start: name(c"mod_wsgi.request_start")?,
+            queue_start: name(c"mod_wsgi.queue_start")?,
+            daemon_start: name(c"mod_wsgi.daemon_start")?,
+            application_start: name(c"mod_wsgi.application_start")?,
+            zero: py.float(0.0)?.keep(py),
+        };
+        Ok(Self { dict: dict.keep(py), keys, names })
+    }
+
+    /// The environ of a request.
+    pub(super) fn environ<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Request<'_>,
+        extras: &Extras<'_, 'py>,
+    ) -> PyResult<Object<'py>> {
+        let environ = self.dict.get(py).copy_dict(py)?;
+        for (name, value) in request.entries() {
+            match name {
+                Name::Numbered(HTTPS) => self.set_scheme(py, &environ, value)?,
+                Name::Numbered(number) => {
+                    let Some(key) = self.keys.get(usize::from(number).wrapping_sub(1)) else {
+                        continue;
+                    };
+                    let value = match number {
+                        DOCUMENT_ROOT | SCRIPT_FILENAME => py.file_name(value)?,
+                        _ => py.latin1(value)?,
+                    };
+                    environ.set_entry(py, key.get(py), &value)?;
+                }
+                Name::Text(b"HTTPS") => self.set_scheme(py, &environ, value)?,
+                Name::Text(b"PATH") => {}
+                Name::Text(text) if text.starts_with(b"mod_wsgi.x-") => {}
+                Name::Text(text) => {
+                    let key = py.latin1(text)?;
+                    // What SetEnv says does not replace what the protocol says.
+                    let is_reserved = (text.starts_with(b"wsgi.") || text.ends_with(b".version"))
+                        && self.dict.get(py).entry(py, key.borrow())?.is_some();
+                    if !is_reserved {
+                        environ.set_entry(py, key.borrow(), &py.latin1(value)?)?;
+                    }
+                }
+            }
+        }
+        let names = &self.names;
+        environ.set_entry(py, names.input.get(py), &extras.input)?;
+        environ.set_entry(py, names.errors.get(py), &extras.errors)?;
+        environ.set_entry(py, names.thread_id.get(py), &extras.thread_id)?;
+        for (name, micros) in [
+            (&names.request_start, request.head.request_start),
+            (&names.queue_start, request.head.queue_start),
+            (&names.daemon_start, extras.daemon_start),
+            (&names.application_start, extras.application_start),
+        ] {
+            if micros == 0 {
+                environ.set_entry(py, name.get(py), &names.zero.get(py))?;
+            } else {
+                environ.set_entry(py, name.get(py), &py.float(seconds(micros))?)?;
+            }
+        }
+        Ok(environ)
+    }
+
+    fn set_scheme<'py>(
+        &self,
+        py: Attached<'py>,
+        environ: &Object<'py>,
+        https: &[u8],
+    ) -> PyResult<()> {
+        if https == b"1" || https.eq_ignore_ascii_case(b"on") {
+            environ.set_entry(py, self.names.url_scheme.get(py), &self.names.https.get(py))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the application sees a HEAD request.
+pub(super) fn is_head_request(request: &Request<'_>) -> bool {
+    request
+        .entries()
+        .find(|(name, _)| *name == Name::Numbered(REQUEST_METHOD))
+        .is_some_and(|(_, value)| value == b"HEAD")
+}

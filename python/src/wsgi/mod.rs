@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The WSGI protocol (PEP 3333): environ, `start_response`, input, errors, file wrapper, and the
+//! run of an application from the call to `close()`. Sees the outside only as an
+//! [`crate::exchange::Exchange`].
+
+mod adapter;
+mod call;
+mod environ;
+mod failure;
+mod file;
+mod head;
+mod input;
+mod output;
+mod run;
+mod stream;
+
+pub(crate) use adapter::Adapter;
+pub(crate) use call::current_call;
+pub(crate) use environ::Template;
+pub(crate) use failure::{ScriptContext, log_exception, log_text};
+pub(crate) use input::Input;
+pub(crate) use run::{Job, Verdict, Visit, handle};
+pub(crate) use stream::{Restricted, Stream, text_wrapper};

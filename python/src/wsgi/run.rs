@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request from the frame to the end of its response: find the script, build the environ, call
+//! the application, send what it gives, call `close()`, and say how it ended.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use mod_wsgi_protocol::frame::{Kind, Reject};
+use mod_wsgi_protocol::request::{self, Request};
+use mod_wsgi_protocol::settings::Settings;
+
+use super::adapter::Adapter;
+use super::call::{Call, set_current_call};
+use super::environ::{Extras, is_head_request};
+use super::failure::{ScriptContext, log_exception, log_text};
+use super::file::FilePart;
+use super::input::{Body, Input};
+use super::output::{Ending, Stop};
+use super::stream::ErrorsPair;
+use crate::api::{self, Constants};
+use crate::exchange::{Exchange, Frame};
+use crate::interp::{Attached, Class, Exception, Object, PyResult, Raised, Seat};
+use crate::log::Level;
+use crate::os;
+use crate::script::{self, Found};
+
+/// A thread in an interpreter, with what it uses again from request to request.
+pub(crate) struct Visit {
+    /// Its thread state.
+    seat: Seat,
+    /// Number of the thread in this process.
+    thread_id: i64,
+    /// The state of the last request; used again when the application has kept nothing of it.
+    call: Arc<Call>,
+    /// `wsgi.errors` of the last request.
+    errors: Option<ErrorsPair>,
+}
+
+impl Visit {
+    /// A visit with a seat that was just taken.
+    pub(crate) fn new(seat: Seat, thread_id: i64) -> Self {
+        Self { seat, thread_id, call: Arc::default(), errors: None }
+    }
+
+    /// The seat.
+    pub(crate) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// Ends the visit.
+    pub(crate) fn leave(self) {
+        let Self { seat, errors, .. } = self;
+        seat.attach(|py| {
+            if let Some(errors) = errors {
+                errors.release(py);
+            }
+        });
+        seat.leave();
+    }
+}
+
+/// A request to be run.
+pub(crate) struct Job<'a> {
+    /// The request.
+    pub(crate) request: &'a Request<'a>,
+    /// The settings of the process.
+    pub(crate) settings: &'a Settings,
+    /// When this process took the request, µs since the epoch; 0 in embedded mode.
+    pub(crate) daemon_start: i64,
+    /// Called immediately before the application.
+    pub(crate) mark_started: &'a dyn Fn(),
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was run, or failed; the other end knows.
+    Served,
+    /// It was not run, for this reason; the other end knows.
+    Rejected(Reject),
+}
+
+/// Runs a request; says all that is to be said on `exchange`.
+pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchange>) -> Verdict {
+    let request = job.request;
+    let more = request.head.body == request::Body::Pulled;
+    let body = Body::new(request.initial_body, more);
+    if Arc::get_mut(&mut visit.call).is_none() {
+        visit.call = Arc::default();
+    }
+    if let Some(call) = Arc::get_mut(&mut visit.call) {
+        call.begin(exchange, body, is_head_request(request));
+    }
+    let Visit { seat, thread_id, call, errors } = visit;
+    let (outcome, exchange) = seat.attach(|py| {
+        set_current_call(Some(Arc::clone(call)));
+        let mut run = Run { py, job, call, thread_id: *thread_id, errors };
+        let outcome = run.run();
+        call.flush(py);
+        let exchange = call.finish(py);
+        set_current_call(None);
+        (outcome, exchange)
+    });
+    let Some(mut exchange) = exchange else { return Verdict::Served };
+    let (ending, verdict) = match outcome {
+        Ok(ending) => (ending, Verdict::Served),
+        Err(reason) => {
+            let frame = Frame { kind: Kind::Reject, flags: 0, parts: [&[reason as u8], &[]] };
+            // Gone is seen by the worker, which then closes the connection.
+            let _ = exchange.send(&frame, 0);
+            (Ending::Silent, Verdict::Rejected(reason))
+        }
+    };
+    let _ = ending.send(&mut *exchange);
+    verdict
+}
+
+/// A request while it is run.
+struct Run<'a, 'py> {
+    /// Attached to the interpreter of the application group.
+    py: Attached<'py>,
+    /// The request.
+    job: &'a Job<'a>,
+    /// Its state.
+    call: &'a Arc<Call>,
+    /// Number of the thread.
+    thread_id: i64,
+    /// `wsgi.errors` of the thread.
+    errors: &'a mut Option<ErrorsPair>,
+}
+
+impl<'py> Run<'_, 'py> {
+    fn context(&self) -> ScriptContext<'_> {
+        let settings = self.job.settings;
+        let head = &self.job.request.head;
+        ScriptContext {
+            script: head.script,
+            process_group: &settings.process_group,
+            application_group: head.application_group,
+            interpreters: settings.interpreters,
+        }
+    }
+
+    fn run(&mut self) -> Result<Ending, Reject> {
+        let py = self.py;
+        let Some(constants) = py.interpreter().constants() else {
+            log_text(py, Level::Error, "WSGI0087: the interpreter is not set up");
+            return Ok(Ending::Error(500));
+        };
+        let application = match script::find(py, &self.job.request.head, &self.context()) {
+            Found::Application(application) => application,
+            Found::Stale => return Err(Reject::ScriptChanged),
+            Found::Failed(status) => return Ok(Ending::Error(status)),
+        };
+        let ending = self.call_application(constants, application);
+        api::forget_request_data(py);
+        Ok(ending)
+    }
+
+    fn call_application(&mut self, constants: &Constants, application: Object<'py>) -> Ending {
+        let py = self.py;
+        let (environ, start_response) = match self.arguments(constants) {
+            Ok(arguments) => arguments,
+            Err(Raised) => return self.failure(constants),
+        };
+        let application = api::request_started(py, &environ, application);
+        (self.job.mark_started)();
+        let result = application.call(py, [environ.borrow(), start_response.borrow()]);
+        // The application's references are what keeps these from here on.
+        drop((application, start_response));
+        let ending = match result {
+            Ok(result) => self.respond(constants, &result),
+            Err(Raised) => self.failure(constants),
+        };
+        api::request_finished(py, &environ);
+        ending
+    }
+
+    fn arguments(&mut self, constants: &Constants) -> PyResult<(Object<'py>, Object<'py>)> {
+        let py = self.py;
+        let input = constants.classes.input.instance(py, Input::new(Arc::clone(self.call)))?;
+        let errors = ErrorsPair::for_request(py, constants, self.errors, self.call)?;
+        let adapter =
+            constants.classes.adapter.instance(py, Adapter::new(Arc::clone(self.call)))?;
+        let thread_id = py.integer(self.thread_id)?;
+        let extras = Extras {
+            input: input.borrow(),
+            errors: errors.borrow(),
+            thread_id: thread_id.borrow(),
+            daemon_start: self.job.daemon_start,
+            application_start: os::wall_clock_micros(),
+        };
+        let environ = constants.template.environ(py, self.job.request, &extras)?;
+        let start_response = adapter.attribute_named(py, constants.names.start_response.get(py))?;
+        Ok((environ, start_response))
+    }
+
+    /// Sends what the application returned, and closes it.
+    fn respond(&self, constants: &Constants, result: &Object<'py>) -> Ending {
+        let py = self.py;
+        if result.is_plain_sequence() {
+            // Nothing of a list or tuple has to be closed.
+            return self.outcome(constants, self.send_sequence(result));
+        }
+        let sent = self.send_iterable(constants, result);
+        let ending = self.outcome(constants, sent);
+        self.close(constants, result);
+        match ending {
+            // What close() wrote counts.
+            Ending::End(0) => self.call.ending(py),
+            Ending::Error(status) => self.call.ending_of_failure(py, status),
+            other => other,
+        }
+    }
+
+    fn outcome(&self, constants: &Constants, sent: Result<Ending, Stop>) -> Ending {
+        match sent {
+            Ok(ending) => ending,
+            Err(Stop::Gone) => Ending::Silent,
+            Err(Stop::Raised) => self.failure(constants),
+        }
+    }
+
+    fn send_sequence(&self, result: &Object<'py>) -> Result<Ending, Stop> {
+        let py = self.py;
+        let mut items = Vec::with_capacity(result.item_count());
+        while let Some(item) = result.item(py, items.len()) {
+            items.push(item);
+        }
+        let mut blocks = Vec::with_capacity(items.len());
+        for item in &items {
+            match item.as_bytes() {
+                Some(bytes) => blocks.push(bytes),
+                None if blocks.iter().all(|block: &&[u8]| block.is_empty()) => {
+                    return Err(not_bytes(py, item).into());
+                }
+                None => {
+                    // What stands before it is sent, as it would be from a generator.
+                    for block in blocks.iter().filter(|block| !block.is_empty()) {
+                        self.call.output(py, block)?;
+                    }
+                    return Err(not_bytes(py, item).into());
+                }
+            }
+        }
+        self.call.output_whole(py, &blocks)
+    }
+
+    fn send_iterable(&self, constants: &Constants, result: &Object<'py>) -> Result<Ending, Stop> {
+        let py = self.py;
+        if result.is_instance(py, &constants.file_wrapper.get(py))?
+            && let Some(part) = FilePart::of(py, result)?
+            && let Some(ending) = self.call.output_file(py, &part)?
+        {
+            return Ok(ending);
+        }
+        let iterator = result.iterate(py)?;
+        while let Some(item) = iterator.next(py)? {
+            match item.as_bytes() {
+                Some([]) => {}
+                Some(block) => self.call.output(py, block)?,
+                None => return Err(not_bytes(py, &item).into()),
+            }
+        }
+        if self.call.is_committed(py) {
+            return Ok(self.call.ending(py));
+        }
+        // close() may still write, so the head goes now.
+        self.call.output_nothing(py)
+    }
+
+    fn close(&self, constants: &Constants, result: &Object<'py>) {
+        let py = self.py;
+        let close = match result.optional_attribute(py, constants.names.close.get(py)) {
+            Ok(None) => return,
+            Ok(Some(close)) => close,
+            Err(Raised) => {
+                let text = format!(
+                    "WSGI0194: the close attribute of the response of '{}' can not be had",
+                    self.context().script()
+                );
+                log_text(py, Level::Error, &text);
+                self.log_raised();
+                return;
+            }
+        };
+        if close.call(py, []).is_err() {
+            self.log_raised();
+        }
+    }
+
+    fn log_raised(&self) -> Option<Exception<'py>> {
+        let exception = Exception::take(self.py)?;
+        log_exception(self.py, &exception, &self.context());
+        Some(exception)
+    }
+
+    /// Logs the exception that is set; the response ends as far as it came.
+    fn failure(&self, constants: &Constants) -> Ending {
+        let py = self.py;
+        let Some(exception) = Exception::take(py) else {
+            return self.call.ending_of_failure(py, 500);
+        };
+        api::request_exception(py, &exception);
+        if exception.is_of(&constants.request_timeout.get(py)) {
+            let text = format!(
+                "request for WSGI script '{}' was ended by RequestTimeout",
+                self.context().script()
+            );
+            log_text(py, Level::Info, &text);
+            return self.call.ending_of_failure(py, 504);
+        }
+        log_exception(py, &exception, &self.context());
+        self.call.ending_of_failure(py, 500)
+    }
+}
+
+fn not_bytes<'py>(py: Attached<'py>, item: &Object<'py>) -> Raised {
+    let class = item.class_name(py);
+    py.raise(Class::Type, &format!("items of the response must be bytes, not {class}"))
+}

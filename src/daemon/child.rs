@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an httpd child has of its own for daemon mode: its block in each group's shared memory,
+//! free slots in it, and the pooled connections.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mod_wsgi_protocol::control::Lease;
+use parking_lot::Mutex;
+
+use super::Group;
+use super::connection::Connection;
+use crate::os::{process, socket};
+
+/// Idle connections that are kept to one process.
+const MAX_IDLE: usize = 64;
+
+/// The daemon side of one httpd child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its block, in every group; None when all blocks are taken, and then nothing is counted.
+    block: Option<u32>,
+    /// Slots of the block that no request has.
+    free_slots: Mutex<Vec<u32>>,
+    /// Source of marks; never 0.
+    next_mark: AtomicU32,
+    /// Idle connections, by group and process.
+    idle: Vec<Vec<Mutex<Vec<Connection>>>>,
+    /// To the supervisor; as long as any child has it open, the supervisor stays.
+    lease: OwnedFd,
+}
+
+impl Child {
+    /// Takes a block and tells the supervisor.
+    pub(crate) fn new(groups: &[Group], lease: OwnedFd) -> Self {
+        let pid = process::own_pid();
+        let block = groups.first().and_then(|first| claim(first, pid));
+        let mut slots = Vec::new();
+        if let (Some(block), Some(first)) = (block, groups.first()) {
+            for group in groups {
+                group.region().clear_child(block);
+                if let Some(owner) = group.region().owner(block) {
+                    owner.store(pid, Ordering::Release);
+                }
+            }
+            let count = first.geometry().slots;
+            slots = (block * count..(block + 1) * count).rev().collect();
+            let message = Lease::Registered { child: block, pid }.encode();
+            // Without it a crash of this child leaves its counters behind: a hint only.
+            let _ = socket::send_message(lease.as_fd(), &message);
+        }
+        let idle = groups
+            .iter()
+            .map(|group| (0..group.geometry().processes).map(|_| Mutex::default()).collect())
+            .collect();
+        Self { block, free_slots: Mutex::new(slots), next_mark: AtomicU32::new(1), idle, lease }
+    }
+
+    /// Its block.
+    pub(crate) fn block(&self) -> Option<u32> {
+        self.block
+    }
+
+    /// A slot for one request.
+    pub(crate) fn take_slot(&self) -> Option<u32> {
+        self.free_slots.lock().pop()
+    }
+
+    /// Gives a slot back.
+    pub(crate) fn return_slot(&self, slot: u32) {
+        self.free_slots.lock().push(slot);
+    }
+
+    /// A mark that no other request of this child had lately.
+    pub(crate) fn mark(&self) -> u32 {
+        match self.next_mark.fetch_add(1, Ordering::Relaxed) {
+            0 => self.next_mark.fetch_add(1, Ordering::Relaxed).max(1),
+            mark => mark,
+        }
+    }
+
+    /// An idle connection to the process with this index and serial.
+    pub(crate) fn take_connection(
+        &self,
+        group: u32,
+        process: u32,
+        serial: u32,
+    ) -> Option<Connection> {
+        let mut idle = self.idle.get(group as usize)?.get(process as usize)?.lock();
+        while let Some(connection) = idle.pop() {
+            if connection.serial() == serial {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn return_connection(&self, group: u32, process: u32, connection: Connection) {
+        let places = self.idle.get(group as usize);
+        if let Some(idle) = places.and_then(|places| places.get(process as usize)) {
+            let mut idle = idle.lock();
+            idle.retain(|other| other.serial() == connection.serial());
+            if idle.len() < MAX_IDLE {
+                idle.push(connection);
+            }
+        }
+    }
+
+    /// Asks the supervisor for a set. Nothing is answered: the set appears.
+    pub(crate) fn want_set(&self, group: u32, name: &[u8]) {
+        let message = Lease::WantSet { group, name: name.to_vec() }.encode();
+        let _ = socket::send_message(self.lease.as_fd(), &message);
+    }
+}
+
+/// Takes a free block, or one whose owner is gone.
+fn claim(group: &Group, pid: u32) -> Option<u32> {
+    let region = group.region();
+    let take = |block: u32, from: u32| {
+        region.owner(block).is_some_and(|owner| {
+            owner.compare_exchange(from, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    };
+    let blocks = 0..group.geometry().children;
+    blocks.clone().find(|block| take(*block, 0)).or_else(|| {
+        blocks.into_iter().find(|block| {
+            let owner = region.owner(*block).map_or(0, |owner| owner.load(Ordering::Acquire));
+            owner != 0 && !process::exists(owner) && take(*block, owner)
+        })
+    })
+}

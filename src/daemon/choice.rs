@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which process gets a request: of the ready ones of its set, the one with the least in flight.
+//! When none is ready, the request waits for the supervisor to announce one.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::control::set_name;
+use mod_wsgi_protocol::region::{ProcessState, SetState};
+
+use super::{Child, Group};
+use crate::os::memory::futex_wait;
+
+/// A process that was chosen; counted as one request in flight as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    /// Its group.
+    group: &'a Group,
+    /// The child that counts.
+    block: Option<u32>,
+    /// Its index in the group.
+    pub(crate) process: u32,
+    /// Its serial.
+    pub(crate) serial: u32,
+}
+
+impl<'a> Chosen<'a> {
+    fn new(group: &'a Group, child: &Child, process: u32, serial: u32) -> Self {
+        let block = child.block();
+        let counter = block.and_then(|block| group.region().in_flight(process, block));
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { group, block, process, serial }
+    }
+}
+
+impl Drop for Chosen<'_> {
+    fn drop(&mut self) {
+        let region = self.group.region();
+        if let Some(counter) = self.block.and_then(|block| region.in_flight(self.process, block)) {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why no process was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// The group has as many application groups as it may have.
+    Exhausted,
+    /// The set's processes fail to start.
+    Failing,
+    /// None became ready in time.
+    TimedOut,
+}
+
+/// The set of an application group; asks for one if there is none, and waits for it.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn find_set(
+    group: &Group,
+    child: &Child,
+    application_group: &[u8],
+    deadline: Instant,
+) -> Result<u32, Unavailable> {
+    if group.shares_processes() {
+        return Ok(0);
+    }
+    let region = group.region();
+    // The short name needs no copy.
+    if let Some(set) = region.find_set(application_group) {
+        return Ok(set);
+    }
+    let name = set_name(application_group);
+    loop {
+        let epoch = region.epoch().load(Ordering::Acquire);
+        if let Some(set) = region.find_set(&name) {
+            return Ok(set);
+        }
+        let has_room = (0..group.geometry().sets)
+            .any(|set| region.set(set).is_some_and(|set| set.state() != SetState::Named));
+        if !has_room {
+            return Err(Unavailable::Exhausted);
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(Unavailable::TimedOut);
+        }
+        child.want_set(group.index, &name);
+        futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+}
+
+/// Chooses a process of the set. `avoid` are serials that were found to be gone.
+///
+/// # Errors
+/// Why none was chosen.
+pub(crate) fn choose<'a>(
+    group: &'a Group,
+    child: &Child,
+    set: u32,
+    avoid: &[u32],
+    deadline: Instant,
+) -> Result<Chosen<'a>, Unavailable> {
+    let region = group.region();
+    loop {
+        let epoch = region.epoch().load(Ordering::Acquire);
+        let mut best: Option<(u32, u32, u32)> = None;
+        for index in 0..group.geometry().processes {
+            let Some(process) = region.process(index) else { continue };
+            if process.state() != ProcessState::Ready || process.set() != set {
+                continue;
+            }
+            let serial = process.serial();
+            if avoid.contains(&serial) {
+                continue;
+            }
+            let load = region.load(index);
+            if best.is_none_or(|(least, _, _)| load < least) {
+                best = Some((load, index, serial));
+            }
+        }
+        if let Some((_, index, serial)) = best {
+            return Ok(Chosen::new(group, child, index, serial));
+        }
+        if region.set(set).is_some_and(|set| set.failing()) {
+            return Err(Unavailable::Failing);
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(Unavailable::TimedOut);
+        }
+        futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+}

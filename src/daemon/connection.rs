@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection to a daemon process: frames out, frames in. The buffer is the thread's, not the
+//! connection's: an idle connection has nothing buffered, or it is thrown away.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind};
+use mod_wsgi_protocol::wire::DecodeError;
+
+use crate::os::socket::{self, Address};
+use crate::os::wait_readable;
+
+/// Bytes that are read at once, at first.
+const BUFFER: usize = 64 << 10;
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The socket, non-blocking.
+    fd: OwnedFd,
+    /// Serial of the process at the other end.
+    serial: u32,
+}
+
+/// Why nothing (more) is received.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The process closed the connection or is gone.
+    Closed,
+    /// Nothing came for too long.
+    TimedOut,
+    /// The system's reason.
+    System(io::Error),
+    /// What came is not the protocol.
+    Protocol(DecodeError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("it closed the connection"),
+            Self::TimedOut => f.write_str("it sent nothing in time"),
+            Self::System(error) => write!(f, "{error}"),
+            Self::Protocol(error) => write!(f, "it sent nonsense: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::System(error),
+        }
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl Connection {
+    /// Connects to the process with this serial.
+    pub(crate) fn open(address: &Address, serial: u32, deadline: Instant) -> io::Result<Self> {
+        Ok(Self { fd: socket::connect(address, deadline)?, serial })
+    }
+
+    /// Serial of the process at the other end.
+    pub(crate) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Sends one frame.
+    pub(crate) fn send(
+        &self,
+        kind: Kind,
+        flags: u8,
+        payload: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let header = Header { kind, flags, length: payload.len() }.encode();
+        Ok(socket::send_all(self.fd.as_fd(), &header, payload, timeout)?)
+    }
+}
+
+/// Receives frames of one exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    /// Received bytes, from `start` to `end`.
+    buffer: Vec<u8>,
+    /// First byte that is not used yet.
+    start: usize,
+    /// Behind the last byte received.
+    end: usize,
+    /// Descriptors received and not used yet.
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Receiver {
+    /// Forgets what an earlier exchange left, and gives memory back that few exchanges need.
+    pub(crate) fn reset(&mut self) {
+        self.start = 0;
+        self.end = 0;
+        self.descriptors.clear();
+        if self.buffer.len() > 8 * BUFFER {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Whether bytes are left over, which is against the protocol at the end of an exchange.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.start != self.end || !self.descriptors.is_empty()
+    }
+
+    /// Waits for the next frame and returns its header; [`Self::payload`] is valid until the next
+    /// call.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn receive(
+        &mut self,
+        connection: &Connection,
+        timeout: Option<Duration>,
+    ) -> Result<Header, Failure> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        self.need(connection, HEADER_SIZE, timeout)?;
+        let mut header = [0; HEADER_SIZE];
+        if let Some(bytes) = self.buffer.get(self.start..self.start + HEADER_SIZE) {
+            header.copy_from_slice(bytes);
+        }
+        let header = Header::decode(&header)?;
+        self.start += HEADER_SIZE;
+        self.need(connection, header.length, timeout)?;
+        self.start += header.length;
+        Ok(header)
+    }
+
+    /// Payload of the frame that was received last.
+    pub(crate) fn payload(&self, header: &Header) -> &[u8] {
+        self.buffer.get(self.start - header.length..self.start).unwrap_or_default()
+    }
+
+    /// The descriptor that came with a `File` frame.
+    pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
+    }
+
+    /// Whether more can be had without waiting: then what was received need not be flushed yet. The
+    /// payload of the last frame stays where it is.
+    pub(crate) fn has_more_behind(&mut self, connection: &Connection) -> bool {
+        self.start != self.end || matches!(self.fill(connection), Ok(true))
+    }
+
+    /// Makes `count` bytes from `start` on available.
+    fn need(
+        &mut self,
+        connection: &Connection,
+        count: usize,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        while self.end - self.start < count {
+            if self.start != 0 && self.start + count > self.buffer.len() {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            if !self.fill(connection)? && !wait_readable(connection.fd.as_fd(), timeout)? {
+                return Err(Failure::TimedOut);
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives what is there; false when nothing is. The buffer grows as bytes come, not by what a
+    /// header announces.
+    fn fill(&mut self, connection: &Connection) -> Result<bool, Failure> {
+        if self.buffer.len() - self.end < HEADER_SIZE {
+            let length = (self.buffer.len() * 2).max(BUFFER);
+            self.buffer.resize(length, 0);
+        }
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let mut descriptors = Vec::new();
+        match socket::receive_with_descriptors(connection.fd.as_fd(), room, &mut descriptors)? {
+            None => Ok(false),
+            Some(0) => Err(Failure::Closed),
+            Some(count) => {
+                self.end += count;
+                self.descriptors.extend(descriptors);
+                if self.descriptors.len() > 64 {
+                    return Err(Failure::Protocol(DecodeError::TooLarge("descriptors")));
+                }
+                Ok(true)
+            }
+        }
+    }
+}

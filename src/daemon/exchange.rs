@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One request in daemon mode, from the finished route to what the handler returns. A request that
+//! has not started is sent to another process when its connection breaks; one that has started is
+//! answered 502, or its response is made visibly incomplete.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::frame::{self, BodyError, Kind, Reject};
+use mod_wsgi_protocol::request::{Body, Head, NO_SLOT};
+use mod_wsgi_protocol::wire::Reader;
+
+use super::choice::{self, Chosen, Unavailable};
+use super::connection::{Connection, Failure, Receiver};
+use super::{Child, Group};
+use crate::environ;
+use crate::httpd::body::BodyReader;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::response::Repeats;
+use crate::mapping::routing::Route;
+use crate::relay::{Problem, Responder};
+
+thread_local! {
+    /// Buffers of the thread: the frame of the request, and what is received.
+    static BUFFERS: RefCell<(Vec<u8>, Receiver)> = RefCell::default();
+}
+
+/// Bytes of a request frame's buffer that are kept for the next request.
+const KEPT: usize = 256 << 10;
+
+/// How one attempt ended.
+enum Attempt {
+    /// The response was relayed, or httpd is to make this error; the connection may be kept.
+    Done,
+    /// The process did not take the request.
+    Rejected(Reject),
+    /// The connection broke, or what came on it was no protocol.
+    Broken(Failure),
+    /// The client is gone.
+    ClientGone,
+}
+
+/// Handles the request. Returns what httpd's handler returns.
+pub(crate) fn handle(request: &Request<'_>, group: &Group, child: &Child, route: &Route) -> i32 {
+    BUFFERS.with(|buffers| match buffers.try_borrow_mut() {
+        Ok(mut buffers) => {
+            let (frame, receiver) = &mut *buffers;
+            run(request, group, child, route, frame, receiver)
+        }
+        // A request inside a request of the same thread (an internal redirect).
+        Err(_) => run(request, group, child, route, &mut Vec::new(), &mut Receiver::default()),
+    })
+}
+
+/// A slot that goes back when the request is over.
+struct Slot<'a> {
+    /// Its group.
+    group: &'a Group,
+    /// Its child.
+    child: &'a Child,
+    /// Its index, or [`NO_SLOT`].
+    index: u32,
+}
+
+impl<'a> Slot<'a> {
+    fn take(group: &'a Group, child: &'a Child) -> Self {
+        Self { group, child, index: child.take_slot().unwrap_or(NO_SLOT) }
+    }
+
+    fn describe(&self, chosen: &Chosen<'_>, request: &Request<'_>) {
+        if let Some(slot) = self.group.region().slot(self.index) {
+            let line = request.request_line().unwrap_or_default();
+            // Query strings may hold what does not belong into a log.
+            let end = line.iter().position(|byte| *byte == b'?').unwrap_or(line.len());
+            slot.describe(chosen.process, chosen.serial, line.get(..end).unwrap_or_default());
+        }
+    }
+
+    fn may_have_started(&self, mark: u32) -> bool {
+        self.group.region().slot(self.index).is_none_or(|slot| slot.is_started(mark))
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if self.index != NO_SLOT {
+            if let Some(slot) = self.group.region().slot(self.index) {
+                slot.clear();
+            }
+            self.child.return_slot(self.index);
+        }
+    }
+}
+
+fn run(
+    request: &Request<'_>,
+    group: &Group,
+    child: &Child,
+    route: &Route,
+    frame: &mut Vec<u8>,
+    receiver: &mut Receiver,
+) -> i32 {
+    let options = &group.options;
+    let socket_timeout = match options.socket_timeout {
+        0 => request.server().map_or(60, |server| server.timeout()),
+        seconds => seconds,
+    };
+    let timeout = Some(Duration::from_secs(socket_timeout.into()));
+    // A process that is starting is waited for as one that is slow; one that cannot be connected,
+    // as `connect-timeout` says.
+    let wait = socket_timeout.max(options.connect_timeout);
+    let deadline = Instant::now() + Duration::from_secs(wait.into());
+
+    let mut body = BodyReader::new(*request);
+    let announced = announced_length(request);
+    let mode = match collect(request, &mut body, announced) {
+        Ok(mode) => mode,
+        Err(error) => return body_failed(request, error),
+    };
+    let slot = Slot::take(group, child);
+    let mark = child.mark();
+    let Some(mut responder) = Responder::new(*request, Repeats::Merged) else { return 500 };
+
+    frame.clear();
+    frame.shrink_to(KEPT);
+    Head {
+        slot: slot.index,
+        mark,
+        body: if mode.is_some() { Body::Whole } else { Body::Pulled },
+        script_reloading: route.script_reloading,
+        enable_sendfile: false,
+        ignore_activity: false,
+        request_start: request.time(),
+        queue_start: now(),
+        content_length: announced.unwrap_or(-1),
+        script_mtime: request.file_time(),
+        script: request.filename().unwrap_or_default(),
+        application_group: &route.application_group,
+        callable: &route.callable,
+    }
+    .encode(frame);
+    environ::write(request, route, frame);
+    if let Some(initial) = mode {
+        frame.extend_from_slice(&initial);
+    }
+    if frame.len() > frame::MAX_HEAD {
+        log::request(
+            request,
+            Level::Error,
+            b"WSGI0125: The request is too large to be sent to a WSGI daemon process",
+        );
+        return 500;
+    }
+
+    let set = match choice::find_set(group, child, &route.application_group, deadline) {
+        Ok(set) => set,
+        Err(reason) => return unavailable(request, group, route, reason),
+    };
+    // As many attempts as mod_wsgi has for a changed script.
+    let attempts = 2 * group.processes() + 1;
+    let mut avoid = Vec::new();
+    for attempt in 0..=attempts {
+        let chosen = match choice::choose(group, child, set, &avoid, deadline) {
+            Ok(chosen) => chosen,
+            Err(reason) => return unavailable(request, group, route, reason),
+        };
+        let connection = match child.take_connection(group.index, chosen.process, chosen.serial) {
+            Some(connection) => connection,
+            None => match connect(group, &chosen) {
+                Ok(connection) => connection,
+                Err(Failure::Closed) => {
+                    avoid.push(chosen.serial);
+                    continue;
+                }
+                Err(failure) => return connect_failed(request, group, &failure),
+            },
+        };
+        slot.describe(&chosen, request);
+        receiver.reset();
+        let mut exchange = Exchange {
+            connection: &connection,
+            receiver,
+            responder: &mut responder,
+            body: &mut body,
+            timeout,
+        };
+        match exchange.run(frame) {
+            Attempt::Done => {
+                if !receiver.has_leftovers() {
+                    child.return_connection(group.index, chosen.process, connection);
+                }
+                return responder.finish(500);
+            }
+            Attempt::ClientGone => {
+                responder.abandon();
+                return responder.finish(0);
+            }
+            Attempt::Rejected(reason) => {
+                log::request(
+                    request,
+                    Level::Info,
+                    format!(
+                        "WSGI daemon process '{}' {}, reconnect attempt {}",
+                        group.label(),
+                        match reason {
+                            Reject::Draining => "is leaving",
+                            Reject::ScriptChanged => "restarts because the script changed",
+                        },
+                        attempt + 1
+                    )
+                    .as_bytes(),
+                );
+                avoid.push(chosen.serial);
+            }
+            Attempt::Broken(failure) => {
+                let unstarted = responder.is_waiting() && !slot.may_have_started(mark);
+                if unstarted && matches!(failure, Failure::Closed) {
+                    avoid.push(chosen.serial);
+                    continue;
+                }
+                return broken(request, group, &chosen, responder, &failure);
+            }
+        }
+    }
+    log::request(
+        request,
+        Level::Error,
+        format!(
+            "WSGI0124: Maximum number of WSGI daemon process '{}' reconnects reached: {attempts}",
+            group.label()
+        )
+        .as_bytes(),
+    );
+    503
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
+}
+
+/// Content-Length, or None when there is no body or its length is not known.
+fn announced_length(request: &Request<'_>) -> Option<i64> {
+    let value = request.headers()?.get(c"Content-Length")?;
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// Reads a small body of known length before a thread of a process is taken for it. Returns it, or
+/// None when the body is to be pulled.
+fn collect(
+    request: &Request<'_>,
+    body: &mut BodyReader<'_>,
+    announced: Option<i64>,
+) -> Result<Option<Vec<u8>>, BodyError> {
+    let is_chunked =
+        request.headers().is_some_and(|headers| headers.get(c"Transfer-Encoding").is_some());
+    match announced {
+        None if !is_chunked => Ok(Some(Vec::new())),
+        Some(0) if !is_chunked => Ok(Some(Vec::new())),
+        Some(length)
+            if !is_chunked
+                && !request.expects_continue()
+                && usize::try_from(length)
+                    .is_ok_and(|length| length <= frame::MAX_INITIAL_BODY) =>
+        {
+            let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            // An input filter may make more of it than was announced.
+            while !body.read(frame::MAX_INITIAL_BODY, &mut data)? {
+                if data.len() > frame::MAX_DATA {
+                    return Err(BodyError::TooLarge);
+                }
+            }
+            Ok(Some(data))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn body_failed(request: &Request<'_>, error: BodyError) -> i32 {
+    let (level, status, text) = match error {
+        BodyError::Aborted => (Level::Info, 400, "the client closed the connection"),
+        BodyError::TimedOut => (Level::Error, 408, "the client sent nothing in time"),
+        BodyError::TooLarge => (Level::Error, 413, "it is longer than LimitRequestBody"),
+        BodyError::Failed => (Level::Error, 400, "it is malformed"),
+    };
+    log::request(
+        request,
+        level,
+        format!("WSGI0126: The request body cannot be read: {text}").as_bytes(),
+    );
+    status
+}
+
+fn connect(group: &Group, chosen: &Chosen<'_>) -> Result<Connection, Failure> {
+    let deadline = Instant::now() + Duration::from_secs(group.options.connect_timeout.into());
+    Connection::open(&group.address(chosen.serial), chosen.serial, deadline).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => Failure::Closed,
+            std::io::ErrorKind::WouldBlock => Failure::TimedOut,
+            _ => Failure::System(error),
+        }
+    })
+}
+
+fn connect_failed(request: &Request<'_>, group: &Group, failure: &Failure) -> i32 {
+    let text = match failure {
+        Failure::TimedOut => format!(
+            "WSGI0116: Unable to connect to WSGI daemon process '{}' after multiple attempts as listener backlog limit was exceeded: all of its threads were busy for {} s",
+            group.label(),
+            group.options.connect_timeout
+        ),
+        other => format!(
+            "WSGI0117: Unable to connect to WSGI daemon process '{}': {other}: check WSGISocketPrefix and the owner of its directory",
+            group.label()
+        ),
+    };
+    log::request(request, Level::Error, text.as_bytes());
+    503
+}
+
+fn unavailable(request: &Request<'_>, group: &Group, route: &Route, reason: Unavailable) -> i32 {
+    let name = group.label();
+    let text = match reason {
+        Unavailable::Exhausted => format!(
+            "WSGI0300: No processes for application group '{}': WSGI process group '{name}' has its {} application groups already, raise application-groups= or name fewer groups",
+            String::from_utf8_lossy(&route.application_group),
+            group.options.application_groups
+        ),
+        Unavailable::Failing => format!(
+            "WSGI0301: No process of WSGI process group '{name}' is running: they fail to start, the reason is in the log before this line"
+        ),
+        Unavailable::TimedOut => format!(
+            "WSGI0302: No process of WSGI process group '{name}' was ready in time: it is still starting"
+        ),
+    };
+    log::request(request, Level::Error, text.as_bytes());
+    503
+}
+
+fn broken(
+    request: &Request<'_>,
+    group: &Group,
+    chosen: &Chosen<'_>,
+    mut responder: Responder<'_>,
+    failure: &Failure,
+) -> i32 {
+    let name = group.label();
+    let pid = group.region().process(chosen.process).map_or(0, |process| process.pid());
+    if responder.is_done() {
+        return responder.finish(500);
+    }
+    let waiting = responder.is_waiting();
+    let (status, text) = match failure {
+        Failure::TimedOut if waiting => (
+            504,
+            format!(
+                "WSGI0145: Timeout when reading response headers from WSGI daemon process '{name}' (pid {pid})"
+            ),
+        ),
+        Failure::Closed if waiting => (
+            502,
+            format!(
+                "WSGI0146: WSGI daemon process '{name}' (pid {pid}) closed the connection before the response headers: it died while it ran this request"
+            ),
+        ),
+        failure if waiting => (
+            502,
+            format!(
+                "WSGI0147: Error reading the response from WSGI daemon process '{name}' (pid {pid}): {failure}"
+            ),
+        ),
+        failure => (
+            502,
+            format!(
+                "WSGI0119: The response of WSGI daemon process '{name}' (pid {pid}) is incomplete: {failure}"
+            ),
+        ),
+    };
+    log::request(request, Level::Error, text.as_bytes());
+    responder.abandon();
+    if waiting { status } else { responder.finish(0) }
+}
+
+/// One attempt on one connection.
+struct Exchange<'x, 'a> {
+    /// To the process.
+    connection: &'x Connection,
+    /// What comes from it.
+    receiver: &'x mut Receiver,
+    /// What becomes of it.
+    responder: &'x mut Responder<'a>,
+    /// The request body.
+    body: &'x mut BodyReader<'a>,
+    /// For each read and write.
+    timeout: Option<Duration>,
+}
+
+impl Exchange<'_, '_> {
+    fn run(&mut self, request: &[u8]) -> Attempt {
+        if let Err(failure) = self.connection.send(Kind::Request, 0, request, self.timeout) {
+            // A process that rejects may do so before it has read everything.
+            if !matches!(failure, Failure::Closed) {
+                return Attempt::Broken(failure);
+            }
+        }
+        loop {
+            let header = match self.receiver.receive(self.connection, self.timeout) {
+                Ok(header) => header,
+                Err(failure) => return Attempt::Broken(failure),
+            };
+            let last = header.flags & frame::LAST != 0;
+            let result = match header.kind {
+                Kind::Head => {
+                    let flush = !last && !self.receiver.has_more_behind(self.connection);
+                    self.responder.head(self.receiver.payload(&header), last, flush)
+                }
+                Kind::Data => {
+                    let flush = !last && !self.receiver.has_more_behind(self.connection);
+                    self.responder.data(self.receiver.payload(&header), last, flush)
+                }
+                Kind::File => match self.receiver.descriptor() {
+                    Some(descriptor) => {
+                        self.responder.file(self.receiver.payload(&header), descriptor, false)
+                    }
+                    None => Err(protocol("descriptor of a file")),
+                },
+                Kind::Log => self.responder.log(self.receiver.payload(&header)),
+                Kind::End => self.responder.end(header.flags & frame::INCOMPLETE != 0),
+                Kind::Error => self.responder.error(self.receiver.payload(&header)),
+                Kind::Pull => {
+                    let wanted = Reader::new(self.receiver.payload(&header)).u32();
+                    match wanted {
+                        Ok(wanted) => match self.answer_pull(wanted) {
+                            Ok(()) => Ok(()),
+                            Err(failure) => return Attempt::Broken(failure),
+                        },
+                        Err(error) => Err(Problem::Protocol(error)),
+                    }
+                }
+                Kind::Reject => {
+                    let reason = self.receiver.payload(&header).first().copied();
+                    match reason.and_then(Reject::from_u8) {
+                        Some(reason) if self.responder.is_waiting() => {
+                            return Attempt::Rejected(reason);
+                        }
+                        _ => Err(protocol("rejection")),
+                    }
+                }
+                Kind::Request | Kind::Body | Kind::BodyError => Err(protocol("frame kind")),
+            };
+            match result {
+                Ok(()) if self.responder.is_done() => return Attempt::Done,
+                Ok(()) => {}
+                Err(Problem::Gone) => return Attempt::ClientGone,
+                Err(Problem::Protocol(error)) => {
+                    return Attempt::Broken(Failure::Protocol(error));
+                }
+            }
+        }
+    }
+
+    fn answer_pull(&mut self, wanted: u32) -> Result<(), Failure> {
+        let limit = (wanted as usize).min(frame::MAX_DATA);
+        let mut data = Vec::with_capacity(limit);
+        let result = if limit == 0 {
+            self.body.provoke_continue().map(|()| self.body.is_at_end())
+        } else {
+            self.body.read(limit, &mut data)
+        };
+        match result {
+            Ok(at_end) => {
+                let flags = if at_end { frame::LAST } else { 0 };
+                self.connection.send(Kind::Body, flags, &data, self.timeout)
+            }
+            Err(error) => self.connection.send(Kind::BodyError, 0, &[error as u8], self.timeout),
+        }
+    }
+}
+
+fn protocol(what: &'static str) -> Problem {
+    Problem::Protocol(mod_wsgi_protocol::wire::DecodeError::Invalid(what))
+}

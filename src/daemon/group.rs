@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A process group of the running configuration: its options, resolved, and its shared memory.
+//! Made in the httpd parent, used by the supervisor and by all children of the generation.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::PathBuf;
+
+use mod_wsgi_protocol::region::{Geometry, Region};
+
+use crate::config::daemon_process::{Isolation, Options};
+use crate::config::{Host, Preload, Text};
+use crate::os::memory::{SharedMemory, futex_wake};
+use crate::os::socket::Address;
+
+/// What the sockets of all groups have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Sockets {
+    /// Prefix of socket names; absolute.
+    pub(crate) prefix: PathBuf,
+    /// Process id of the httpd parent.
+    pub(crate) parent: u32,
+    /// Restarts of httpd before this configuration.
+    pub(crate) generation: u32,
+    /// The directory cannot be entered by httpd's children: names are in the abstract space.
+    pub(crate) is_abstract: bool,
+    /// Owner of socket files, when the parent is root.
+    pub(crate) owner: Option<u32>,
+}
+
+/// A process group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its place in the configuration, from 0.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: Text,
+    /// Its options.
+    pub(crate) options: Options,
+    /// Where it is defined.
+    pub(crate) host: Host,
+    /// Scripts to load at start.
+    pub(crate) preloads: Vec<Preload>,
+    /// Names of its sockets.
+    sockets: Sockets,
+    /// Shared memory.
+    memory: SharedMemory,
+    /// Division of it.
+    geometry: Geometry,
+}
+
+impl Group {
+    /// A group with fresh shared memory, for so many children with so many requests each.
+    pub(crate) fn new(
+        index: u32,
+        group: crate::config::Group,
+        preloads: Vec<Preload>,
+        sockets: Sockets,
+        children: u32,
+        slots: u32,
+    ) -> io::Result<Self> {
+        let options = group.process.options;
+        let sets = match options.isolation {
+            Isolation::Process => options.application_groups,
+            Isolation::Interpreter => 1,
+        };
+        let processes = options.processes.unwrap_or(1);
+        // Each process may have its replacement, and a few more may be finishing old requests.
+        let geometry = Geometry {
+            children,
+            slots,
+            sets,
+            processes: processes
+                .saturating_mul(sets)
+                .saturating_mul(2)
+                .saturating_add(8)
+                .min(20_000),
+        };
+        let memory = SharedMemory::new(geometry.words())?;
+        Ok(Self {
+            index,
+            name: group.process.name,
+            options,
+            host: group.host,
+            preloads,
+            sockets,
+            memory,
+            geometry,
+        })
+    }
+
+    /// The shared memory.
+    pub(crate) fn region(&self) -> Region<'_> {
+        // The memory was made for this geometry: the fallback cannot be reached.
+        Region::new(self.memory.words(), self.geometry).unwrap_or_else(|| self.empty_region())
+    }
+
+    fn empty_region(&self) -> Region<'_> {
+        let none = Geometry { children: 0, slots: 0, processes: 0, sets: 0 };
+        match Region::new(self.memory.words(), none) {
+            Some(region) => region,
+            None => unreachable!("a region has at least its header"),
+        }
+    }
+
+    /// The shared memory, for processes that map it.
+    pub(crate) fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// Division of the shared memory.
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Tells all who wait that a set or process changed.
+    pub(crate) fn announce(&self) {
+        self.region().advance_epoch();
+        futex_wake(self.region().epoch());
+    }
+
+    /// Where the process with this serial listens.
+    pub(crate) fn address(&self, serial: u32) -> Address {
+        let Sockets { prefix, parent, generation, .. } = &self.sockets;
+        let suffix = format!(".{parent}.{generation}.{}.{serial}.sock", self.index + 1);
+        let mut name = prefix.clone().into_os_string();
+        name.push(&suffix);
+        if self.sockets.is_abstract {
+            Address::Abstract(std::os::unix::ffi::OsStringExt::into_vec(name))
+        } else {
+            Address::Path(name.into())
+        }
+    }
+
+    /// Owner of socket files, when the parent is root.
+    pub(crate) fn socket_owner(&self) -> Option<u32> {
+        self.sockets.owner.map(|owner| self.options.socket_user.unwrap_or(owner))
+    }
+
+    /// Processes of each set.
+    pub(crate) fn processes(&self) -> u32 {
+        self.options.processes.unwrap_or(1)
+    }
+
+    /// Whether application groups share processes.
+    pub(crate) fn shares_processes(&self) -> bool {
+        self.options.isolation == Isolation::Interpreter
+    }
+
+    /// Name for messages.
+    pub(crate) fn label(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+
+    /// Whether requests of this virtual host may use the group (spec-config 2.6).
+    pub(crate) fn is_visible_from(&self, server: crate::httpd::server::Server<'_>) -> bool {
+        !self.host.is_virtual
+            || self.host.identity == server.identity()
+            || self.host.name.as_deref() == server.name()
+    }
+}

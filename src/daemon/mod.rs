@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The client side of daemon mode, in httpd children: which process gets a request, the pooled
+//! connections to it, and the relay of one request. Processes are started elsewhere
+//! (`supervisor`); both sides share a [`Group`].
+#![forbid(unsafe_code)]
+
+pub(crate) mod child;
+pub(crate) mod choice;
+pub(crate) mod connection;
+pub(crate) mod exchange;
+pub(crate) mod group;
+
+pub(crate) use child::Child;
+pub(crate) use group::Group;

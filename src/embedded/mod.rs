@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Embedded mode: Python inside an httpd child. Which interpreter that is, is asked in the parent;
+//! it is loaded in a child when the first request (or a script to load at start) needs it.
+
+pub(crate) mod interpreter;
+pub(crate) mod probe;
+pub(crate) mod table;
+
+use mod_wsgi_protocol::settings::{Preload, Settings};
+
+use crate::config::{Global, Text};
+use crate::httpd::mpm;
+
+pub(crate) use table::handle;
+
+/// What embedded mode needs, made in the parent.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The interpreter, or why there is none.
+    pub(crate) interpreter: Result<probe::Interpreter, String>,
+    /// `mod_wsgi_python.abi3.so`.
+    pub(crate) library: std::path::PathBuf,
+    /// Encoded settings.
+    pub(crate) settings: Vec<u8>,
+    /// Whether scripts are to be loaded when a child starts.
+    pub(crate) is_eager: bool,
+}
+
+/// Settings of the embedded interpreter.
+pub(crate) fn settings(global: &Global) -> Settings {
+    let preload: Vec<Preload> = global
+        .preloads
+        .iter()
+        .filter(|preload| preload.process_group.is_empty())
+        .map(|preload| Preload {
+            script: preload.script.to_vec(),
+            application_group: preload.application_group.to_vec(),
+        })
+        .collect();
+    let threads = if mpm::is_threaded() { mpm::threads_per_child() } else { 1 };
+    Settings {
+        build_id: mod_wsgi_protocol::BUILD_ID.into(),
+        interpreters: true,
+        threads,
+        processes: mpm::maximum_children(),
+        multithread: threads != 1,
+        multiprocess: mpm::maximum_children() != 1,
+        python_path: global.python_path.as_ref().map(|path: &Text| path.to_vec()),
+        restrict_stdout: global.restrict_stdout == Some(true),
+        restrict_signal: true,
+        case_sensitivity: true,
+        apache_version: mpm::compiled_version(),
+        apache_description: mpm::description(),
+        preload,
+        ..Settings::default()
+    }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The table of functions that Python's side calls, and the call into its own: the only place where
+//! the two sides touch inside an httpd child.
+
+use std::ffi::c_void;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use mod_wsgi_protocol::BUILD_ID;
+use mod_wsgi_protocol::embedded::{BUILD_ID_SIZE, Host, Python};
+use mod_wsgi_protocol::frame::{self, BodyError, Kind};
+use mod_wsgi_protocol::request::{Body, Head, NO_SLOT};
+use parking_lot::Mutex;
+
+use super::{Plan, interpreter};
+use crate::environ;
+use crate::httpd::body::BodyReader;
+use crate::httpd::guard::guard;
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::response::Repeats;
+use crate::mapping::routing::Route;
+use crate::os::signal::Saved;
+use crate::relay::{Problem, Responder};
+
+/// One request, as the functions of the table find it again.
+struct Exchange<'a> {
+    /// The request.
+    request: Request<'a>,
+    /// Its body.
+    body: BodyReader<'a>,
+    /// What becomes of its response.
+    responder: Responder<'a>,
+}
+
+/// Signal handlers of httpd, to be put back once Python has installed its own.
+static SIGNALS: Mutex<Vec<Saved>> = Mutex::new(Vec::new());
+
+/// Remembers httpd's signal handlers.
+pub(crate) fn keep_signals<const N: usize>(saved: [Saved; N]) {
+    *SIGNALS.lock() = saved.into();
+}
+
+/// The table, for settings that live as long as the process.
+pub(crate) fn host(settings: &[u8]) -> Host {
+    let mut build_id = [0; BUILD_ID_SIZE];
+    for (place, byte) in build_id.iter_mut().zip(BUILD_ID.bytes()) {
+        *place = byte;
+    }
+    Host {
+        build_id,
+        settings: settings.as_ptr(),
+        settings_length: settings.len(),
+        ready,
+        wait_for_stop,
+        read_body,
+        send,
+        send_file,
+        log: write_log,
+    }
+}
+
+/// Handles a request inside this child. Returns what httpd's handler returns.
+pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
+    let Ok(python) = interpreter::obtain(plan) else {
+        let reason = plan.interpreter.as_ref().err().map_or("", String::as_str);
+        log::request(
+            request,
+            Level::Error,
+            format!("WSGI0210: Python is not running in this httpd child, so that embedded mode is not available. {reason}").as_bytes(),
+        );
+        return 500;
+    };
+    let Some(responder) = Responder::new(*request, Repeats::Separate) else { return 500 };
+    let length = request.headers().and_then(|headers| headers.get(c"Content-Length"));
+    let length = length.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
+    let is_chunked =
+        request.headers().is_some_and(|headers| headers.get(c"Transfer-Encoding").is_some());
+    let mut frame = Vec::with_capacity(4096);
+    Head {
+        slot: NO_SLOT,
+        mark: 1,
+        body: if is_chunked || length.is_some_and(|length: i64| length > 0) {
+            Body::Pulled
+        } else {
+            Body::Whole
+        },
+        script_reloading: route.script_reloading,
+        enable_sendfile: false,
+        ignore_activity: false,
+        request_start: request.time(),
+        queue_start: 0,
+        content_length: length.unwrap_or(-1),
+        script_mtime: request.file_time(),
+        script: request.filename().unwrap_or_default(),
+        application_group: &route.application_group,
+        callable: &route.callable,
+    }
+    .encode(&mut frame);
+    environ::write(request, route, &mut frame);
+    let mut exchange = Exchange { request: *request, body: BodyReader::new(*request), responder };
+    // SAFETY: the table's function takes a pointer that it gives back to our functions only, on
+    // this thread and before it returns, and `length` bytes of a frame.
+    unsafe {
+        (python.handle)((&raw mut exchange).cast(), frame.as_ptr(), frame.len());
+    }
+    if !exchange.responder.is_done() {
+        exchange.responder.abandon_unless_waiting();
+    }
+    exchange.responder.finish(500)
+}
+
+/// # Safety
+/// `request` is null or what [`handle`] gave to Python, during that call, on its thread.
+unsafe fn exchange<'x>(request: *mut c_void) -> Option<&'x mut Exchange<'x>> {
+    // SAFETY: the caller's promise; functions of the table are not called inside one another.
+    unsafe { request.cast::<Exchange<'x>>().as_mut() }
+}
+
+/// # Safety
+/// `data` is null, or has `length` bytes that stay as they are for `'x`.
+unsafe fn slice<'x>(data: *const u8, length: usize) -> &'x [u8] {
+    if data.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(data, length) }
+}
+
+unsafe extern "C" fn ready(python: *const Python) {
+    guard("embedded ready", (), || {
+        for saved in SIGNALS.lock().drain(..) {
+            saved.restore();
+        }
+        // SAFETY: null, or a table that lives as long as the library.
+        interpreter::became(unsafe { python.as_ref() }.copied());
+    });
+}
+
+unsafe extern "C" fn wait_for_stop() {
+    guard("embedded wait_for_stop", (), interpreter::wait_for_stop);
+}
+
+unsafe extern "C" fn read_body(request: *mut c_void, buffer: *mut u8, length: usize) -> isize {
+    let failed = -(BodyError::Failed as isize);
+    guard("embedded read_body", failed, || {
+        // SAFETY: the contract of the table.
+        let Some(exchange) = (unsafe { exchange(request) }) else { return failed };
+        let result = if length == 0 {
+            exchange.body.provoke_continue().map(|()| Vec::new())
+        } else {
+            let mut data = Vec::new();
+            exchange.body.read(length, &mut data).map(|_| data)
+        };
+        match result {
+            Ok(data) => {
+                let count = data.len().min(length);
+                if count > 0 && !buffer.is_null() {
+                    // SAFETY: Python's side gave `length` bytes of its own; `data` is ours.
+                    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, count) };
+                }
+                isize::try_from(count).unwrap_or(failed)
+            }
+            Err(error) => -(error as isize),
+        }
+    })
+}
+
+unsafe extern "C" fn send(
+    request: *mut c_void,
+    kind: u8,
+    flags: u8,
+    payload: *const u8,
+    length: usize,
+) -> i32 {
+    guard("embedded send", -1, || {
+        // SAFETY: the contract of the table.
+        let (exchange, payload) = unsafe { (exchange(request), slice(payload, length)) };
+        let Some(exchange) = exchange else { return -1 };
+        let last = flags & frame::LAST != 0;
+        let result = match Kind::from_u8(kind) {
+            Some(Kind::Head) => exchange.responder.head(payload, last, !last),
+            Some(Kind::Data) => exchange.responder.data(payload, last, !last),
+            Some(Kind::End) => exchange.responder.end(flags & frame::INCOMPLETE != 0),
+            Some(Kind::Error) => exchange.responder.error(payload),
+            _ => return -1,
+        };
+        match result {
+            Ok(()) => 0,
+            Err(Problem::Gone) => -1,
+            Err(Problem::Protocol(error)) => {
+                log::request(
+                    &exchange.request,
+                    Level::Error,
+                    format!("WSGI0147: the response cannot be sent: {error}").as_bytes(),
+                );
+                -1
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn send_file(
+    request: *mut c_void,
+    descriptor: RawFd,
+    offset: u64,
+    length: u64,
+) -> i32 {
+    guard("embedded send_file", -1, || {
+        // SAFETY: the contract of the table.
+        let Some(exchange) = (unsafe { exchange(request) }) else { return -1 };
+        if descriptor < 0 {
+            return -1;
+        }
+        // SAFETY: the descriptor is the caller's and open during the call; a copy is made.
+        let copy = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned();
+        let mut payload = Vec::with_capacity(16);
+        payload.extend_from_slice(&offset.to_le_bytes());
+        payload.extend_from_slice(&length.to_le_bytes());
+        match copy.map(|copy| exchange.responder.file(&payload, copy, false)) {
+            Ok(Ok(())) => 0,
+            _ => -1,
+        }
+    })
+}
+
+unsafe extern "C" fn write_log(request: *mut c_void, level: u8, text: *const u8, length: usize) {
+    guard("embedded log", (), || {
+        // SAFETY: the contract of the table.
+        let (exchange, text) = unsafe { (exchange(request), slice(text, length)) };
+        let level = Level::from_u8(level);
+        match exchange {
+            Some(exchange) => log::request(&exchange.request, level, text),
+            None => log::process(level, &String::from_utf8_lossy(text)),
+        }
+    });
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a request to what answers it: the parts of the URL path, the gates before an application is
+//! run (spec-config 4.4), and the names of its groups and callable.
+
+pub(crate) mod gate;
+pub(crate) mod path;
+pub(crate) mod routing;

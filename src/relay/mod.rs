@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What becomes of the frames with which an application answers, in both modes: status and headers
+//! into the request, data to the client, and in the end what httpd's handler returns.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+
+use mod_wsgi_protocol::response::Head;
+use mod_wsgi_protocol::wire::{DecodeError, Reader};
+
+use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
+use crate::httpd::response::{Gone, Repeats, Sender, Taken, take_head};
+
+/// Where a response is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// Nothing of it has come.
+    Waiting,
+    /// Head has been taken, data are sent.
+    Sending,
+    /// Data are thrown away: another local URL answers.
+    Redirecting(Vec<u8>),
+    /// It is over; what the handler returns.
+    Done(i32),
+}
+
+/// Why a frame could not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The client is gone.
+    Gone,
+    /// The sender does not keep to the protocol.
+    Protocol(DecodeError),
+}
+
+impl From<Gone> for Problem {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+const OUT_OF_ORDER: Problem = Problem::Protocol(DecodeError::Invalid("order of frames"));
+
+/// Turns frames into one response.
+pub(crate) struct Responder<'a> {
+    /// Whose response.
+    request: Request<'a>,
+    /// Sends the data.
+    sender: Sender<'a>,
+    /// How repeated header names are sent; also whether a local Location redirects.
+    repeats: Repeats,
+    /// Where the response is.
+    state: State,
+}
+
+impl<'a> Responder<'a> {
+    /// A responder; nothing has come yet.
+    pub(crate) fn new(request: Request<'a>, repeats: Repeats) -> Option<Self> {
+        Some(Self { request, sender: Sender::new(request)?, repeats, state: State::Waiting })
+    }
+
+    /// Whether nothing of the response has come yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// `Head`: status, headers and first data.
+    ///
+    /// # Errors
+    /// The client is gone, or the frame makes no sense here.
+    pub(crate) fn head(&mut self, payload: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
+        if self.state != State::Waiting {
+            return Err(OUT_OF_ORDER);
+        }
+        let head = Head::decode(payload)?;
+        self.state = match take_head(&self.request, &head, self.repeats) {
+            Taken::Redirect(location) if self.repeats == Repeats::Merged => {
+                State::Redirecting(location)
+            }
+            _ => State::Sending,
+        };
+        self.pass(head.data, last, flush)
+    }
+
+    /// `Data`.
+    ///
+    /// # Errors
+    /// As for [`Self::head`].
+    pub(crate) fn data(&mut self, data: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
+        match self.state {
+            State::Sending | State::Redirecting(_) => self.pass(data, last, flush),
+            State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+        }
+    }
+
+    /// `File`: payload and the descriptor that came with it.
+    ///
+    /// # Errors
+    /// As for [`Self::head`].
+    pub(crate) fn file(
+        &mut self,
+        payload: &[u8],
+        descriptor: OwnedFd,
+        flush: bool,
+    ) -> Result<(), Problem> {
+        let mut reader = Reader::new(payload);
+        let (offset, length) = (reader.u64()?, reader.u64()?);
+        match self.state {
+            State::Sending => Ok(self.sender.send_file(descriptor, offset, length, flush)?),
+            State::Redirecting(_) => Ok(()),
+            State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+        }
+    }
+
+    /// `Log`: the entry belongs to the request.
+    ///
+    /// # Errors
+    /// The frame is empty.
+    pub(crate) fn log(&self, payload: &[u8]) -> Result<(), Problem> {
+        let mut reader = Reader::new(payload);
+        let level = Level::from_u8(reader.u8()?);
+        log::request(&self.request, level, reader.rest());
+        Ok(())
+    }
+
+    /// `End`.
+    ///
+    /// # Errors
+    /// As for [`Self::head`].
+    pub(crate) fn end(&mut self, incomplete: bool) -> Result<(), Problem> {
+        match self.state {
+            State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+            State::Sending | State::Redirecting(_) if incomplete => {
+                self.abandon();
+                Ok(())
+            }
+            State::Sending | State::Redirecting(_) => self.pass(b"", true, false),
+        }
+    }
+
+    /// `Error`: httpd makes the error document.
+    ///
+    /// # Errors
+    /// The frame makes no sense here.
+    pub(crate) fn error(&mut self, payload: &[u8]) -> Result<(), Problem> {
+        let status = Reader::new(payload).u16()?;
+        if self.state != State::Waiting || !(400..600).contains(&status) {
+            return Err(OUT_OF_ORDER);
+        }
+        self.state = State::Done(i32::from(status));
+        Ok(())
+    }
+
+    /// The rest of the response will not come: makes that visible, if any of it was sent.
+    pub(crate) fn abandon(&mut self) {
+        if self.state == State::Sending {
+            self.sender.abandon();
+        }
+        self.state = State::Done(0);
+    }
+
+    /// As [`Self::abandon`], but leaves a response that has not begun to an error document.
+    pub(crate) fn abandon_unless_waiting(&mut self) {
+        if !self.is_waiting() {
+            self.abandon();
+        }
+    }
+
+    /// Whether the response is over.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done(_))
+    }
+
+    /// What the handler returns; `otherwise` when no response came.
+    pub(crate) fn finish(self, otherwise: i32) -> i32 {
+        match self.state {
+            State::Done(status) => status,
+            State::Waiting => otherwise,
+            State::Sending | State::Redirecting(_) => 0,
+        }
+    }
+
+    fn pass(&mut self, data: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
+        if let State::Redirecting(location) = &self.state {
+            if last {
+                let location = location.clone();
+                self.state = State::Done(0);
+                self.request.redirect_to(&location);
+            }
+            return Ok(());
+        }
+        let result = self.sender.send(data, flush, last);
+        if last || result.is_err() {
+            self.state = State::Done(0);
+        }
+        Ok(result?)
+    }
+}

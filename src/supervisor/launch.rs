@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Starting one daemon process: what the supervisor prepares, and what the forked child does until
+//! it is the interpreter. Privileges are dropped before anything of the user's is touched.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use mod_wsgi_protocol::bootstrap;
+use mod_wsgi_protocol::control::inherited;
+
+use super::plan::Plan;
+use crate::httpd::c_string;
+use crate::os::process::{PidFd, arrange_descriptors, execute, fork, is_accessible};
+use crate::os::socket::{self, Address};
+use crate::os::{identity, pipe, set_nonblocking, signal};
+
+/// Exit status of a child that could not become the interpreter, after one line that says why.
+pub(crate) const EXIT_NOT_STARTED: i32 = 71;
+
+/// A process that was started, and the supervisor's ends of what connects the two.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The process.
+    pub(crate) process: PidFd,
+    /// Control socket.
+    pub(crate) control: OwnedFd,
+    /// Read end of its standard output.
+    pub(crate) stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Starts a process of the group that listens at `address`. `settings` are its encoded settings.
+///
+/// # Errors
+/// What the system refused.
+pub(crate) fn launch(plan: &Plan<'_>, address: &Address, settings: &[u8]) -> io::Result<Started> {
+    let backlog = i32::try_from(plan.group.options.listen_backlog).unwrap_or(i32::MAX);
+    let listener = listen(plan, address, backlog)?;
+    let (control, child_control) = socket::message_pair()?;
+    socket::send_message(control.as_fd(), settings)?;
+    let (stdout, child_stdout) = pipe()?;
+    let (stderr, child_stderr) = pipe()?;
+    set_nonblocking(stdout.as_fd(), true)?;
+    set_nonblocking(stderr.as_fd(), true)?;
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: the supervisor has one thread.
+    let pid = unsafe {
+        fork(|| {
+            let descriptors = [
+                (null.as_fd(), 0),
+                (child_stdout.as_fd(), 1),
+                (child_stderr.as_fd(), 2),
+                (child_control.as_fd(), inherited::CONTROL),
+                (listener.as_fd(), inherited::LISTENER),
+                (plan.group.memory().fd().as_fd(), inherited::REGION),
+            ];
+            become_interpreter(plan, &descriptors)
+        })
+    }?;
+    Ok(Started { process: PidFd::open(pid)?, control, stdout, stderr })
+}
+
+fn listen(plan: &Plan<'_>, address: &Address, backlog: i32) -> io::Result<OwnedFd> {
+    if let Some(path) = address.path() {
+        // Serials are never used twice: a file of this name was left by somebody who was killed.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let listener = socket::listen(address, backlog)?;
+    if let (Some(path), Some(owner)) = (address.path(), plan.group.socket_owner()) {
+        identity::change_owner(&c_string(path.as_os_str().as_bytes()), owner)?;
+    }
+    Ok(listener)
+}
+
+/// Runs in the forked child; returns only when it failed.
+fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> i32 {
+    signal::reset_all();
+    let result: Result<(), String> = prepare(plan, descriptors).and_then(|()| {
+        check_interpreter(plan)?;
+        let program = c_string(plan.interpreter.as_os_str().as_bytes());
+        let arguments: Vec<CString> = vec![
+            program.clone(),
+            c"-c".into(),
+            c_string(bootstrap::SOURCE.as_bytes()),
+            c_string(plan.library.as_os_str().as_bytes()),
+            c"daemon".into(),
+        ];
+        let error = execute(&program, &arguments, &plan.environment);
+        Err(format!(
+            "WSGI0305: cannot run {}: {error}: check python-home or WSGIPythonHome",
+            plan.interpreter.display()
+        ))
+    });
+    if let Err(text) = result {
+        // Standard error is a pipe to the supervisor by now, unless that failed already.
+        eprintln!("\x012{text}");
+    }
+    EXIT_NOT_STARTED
+}
+
+fn prepare(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> Result<(), String> {
+    arrange_descriptors(descriptors)
+        .map_err(|error| format!("WSGI0029: cannot arrange descriptors: {error}"))?;
+    if let Some(identity) = &plan.identity {
+        identity::set_gid(identity.gid)
+            .map_err(|error| format!("WSGI0004: cannot set group id {}: {error}", identity.gid))?;
+        match &identity.groups {
+            Some(groups) => {
+                let mut all = vec![identity.gid];
+                all.extend(groups);
+                identity::set_groups(&all).map_err(|error| {
+                    format!("WSGI0005: cannot set supplementary groups: {error}")
+                })?;
+            }
+            None => identity::initialise_groups(&identity.name, identity.gid).map_err(|error| {
+                format!("WSGI0006: cannot set the groups of user {:?}: {error}", identity.name)
+            })?,
+        }
+        identity::set_uid(identity.uid)
+            .map_err(|error| format!("WSGI0007: cannot set user id {}: {error}", identity.uid))?;
+    }
+    if let Some(directory) = &plan.directory {
+        std::env::set_current_dir(&directory.path).map_err(|error| {
+            let (id, remedy) = if directory.is_configured {
+                ("0009", "check home=")
+            } else {
+                ("0010", "give the group home=")
+            };
+            format!(
+                "WSGI{id}: cannot change to working directory {}: {}: {remedy}",
+                directory.path.display(),
+                blocked_at(&directory.path).unwrap_or_else(|| error.to_string())
+            )
+        })?;
+    }
+    if let Some(mask) = plan.group.options.umask {
+        identity::set_umask(mask);
+    }
+    Ok(())
+}
+
+/// Says in one line why the interpreter cannot be run, when it is clear beforehand.
+fn check_interpreter(plan: &Plan<'_>) -> Result<(), String> {
+    let path = &plan.interpreter;
+    if path.components().any(|part| part.as_os_str() == "site-packages") {
+        return Err(format!(
+            "WSGI0100: no Python at {}: a site-packages directory is not a Python home, name the environment that it belongs to, or use python-path",
+            path.display()
+        ));
+    }
+    match is_accessible(&c_string(path.as_os_str().as_bytes()), libc::X_OK) {
+        Ok(()) if path.is_dir() => Err(format!("WSGI0101: {} is a directory", path.display())),
+        Ok(())
+            if is_accessible(&c_string(plan.library.as_os_str().as_bytes()), libc::R_OK)
+                .is_err() =>
+        {
+            Err(format!(
+                "WSGI0306: {} cannot be read by the user of the group: {}",
+                plan.library.display(),
+                blocked_at(&plan.library).unwrap_or_else(|| "check its permissions".into())
+            ))
+        }
+        Ok(()) => Ok(()),
+        Err(error) => Err(format!(
+            "WSGI0100: no Python to run at {}: {}: python-home or WSGIPythonHome must name an environment with bin/python in it",
+            path.display(),
+            blocked_at(path).unwrap_or_else(|| error.to_string())
+        )),
+    }
+}
+
+/// The first directory on the way to a path that this process may not enter, or what is missing.
+pub(crate) fn blocked_at(path: &Path) -> Option<String> {
+    let mut ancestors: Vec<&Path> =
+        path.ancestors().filter(|path| path.as_os_str() != "").collect();
+    ancestors.reverse();
+    for part in ancestors {
+        let name = c_string(part.as_os_str().as_bytes());
+        if is_accessible(&name, libc::F_OK).is_err() {
+            return Some(format!("{} does not exist", part.display()));
+        }
+        if part.is_dir() && is_accessible(&name, libc::X_OK).is_err() {
+            return Some(format!(
+                "directory {} may not be entered by user id {}",
+                part.display(),
+                identity::effective_uid()
+            ));
+        }
+    }
+    None
+}
+
+/// Numbers of descriptors that the supervisor must keep for launching.
+pub(crate) fn kept_descriptors(plans: &[Plan<'_>]) -> Vec<i32> {
+    plans.iter().map(|plan| plan.group.memory().fd().as_raw_fd()).collect()
+}

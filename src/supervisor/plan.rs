@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the supervisor needs to start processes of a group, made from the configuration in the
+//! parent: identity, interpreter, environment, settings.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use mod_wsgi_protocol::settings::{self, Settings};
+
+use crate::config::{Global, Text};
+use crate::daemon::Group;
+use crate::httpd::server::Server;
+use crate::httpd::{c_string, mpm};
+use crate::os::identity;
+
+/// Where the interpreter is when nothing names one.
+const DEFAULT_INTERPRETERS: [&str; 2] = ["/usr/bin/python3", "/usr/local/bin/python3"];
+
+/// How a group's processes are started.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    /// The group.
+    pub(crate) group: &'a Group,
+    /// Where its lines are logged.
+    pub(crate) server: Server<'a>,
+    /// Identity that processes get; None keeps the supervisor's, when httpd was not started as root.
+    pub(crate) identity: Option<Identity>,
+    /// The interpreter.
+    pub(crate) interpreter: PathBuf,
+    /// `mod_wsgi_python.abi3.so`.
+    pub(crate) library: PathBuf,
+    /// Working directory; None keeps httpd's.
+    pub(crate) directory: Option<Directory>,
+    /// Environment.
+    pub(crate) environment: Vec<CString>,
+    /// Settings, but for what differs between processes.
+    pub(crate) settings: Settings,
+}
+
+/// Whom a process runs as.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Login name, for its group memberships.
+    pub(crate) name: CString,
+    /// User id; never 0.
+    pub(crate) uid: u32,
+    /// Group id.
+    pub(crate) gid: u32,
+    /// Supplementary groups, in place of the memberships.
+    pub(crate) groups: Option<Vec<u32>>,
+}
+
+/// A working directory, and why it is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// Whether `home=` says so.
+    pub(crate) is_configured: bool,
+}
+
+/// The interpreter in a Python home: an environment, an installation, or the program itself.
+pub(crate) fn interpreter(home: Option<&[u8]>) -> PathBuf {
+    let Some(home) = home.filter(|home| !home.is_empty()) else {
+        let default = DEFAULT_INTERPRETERS.iter().find(|path| Path::new(path).exists());
+        return default.unwrap_or(&DEFAULT_INTERPRETERS[0]).into();
+    };
+    // "prefix:exec_prefix" is allowed as in PYTHONHOME.
+    let home = home.split(|byte| *byte == b':').next().unwrap_or(home);
+    let home = Path::new(OsStr::from_bytes(home));
+    if home.is_file() {
+        return home.to_owned();
+    }
+    let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
+    candidates.iter().find(|path| path.exists()).unwrap_or(&candidates[0]).clone()
+}
+
+impl<'a> Plan<'a> {
+    /// The plan of a group. `is_root` tells whether privileges can be dropped.
+    ///
+    /// # Errors
+    /// Why no process of the group can be started, for the log.
+    pub(crate) fn new(
+        group: &'a Group,
+        server: Server<'a>,
+        global: &Global,
+        library: PathBuf,
+        is_root: bool,
+    ) -> Result<Self, String> {
+        let options = &group.options;
+        let (httpd_uid, httpd_user) = mpm::child_user();
+        let (uid, name) = match &options.user {
+            Some(account) => (account.uid, account.name.clone()),
+            None => (httpd_uid, c_string(&httpd_user)),
+        };
+        let identity = is_root.then(|| Identity {
+            name,
+            uid,
+            gid: options.group.unwrap_or_else(mpm::child_group),
+            groups: options.supplementary_groups.clone(),
+        });
+        if identity.as_ref().is_some_and(|identity| identity.uid == 0) {
+            return Err(format!(
+                "WSGI0304: WSGI process group '{}' would run as root and is not started: give it user=, or httpd a User",
+                group.label()
+            ));
+        }
+        let uid = identity.as_ref().map_or_else(identity::effective_uid, |identity| identity.uid);
+        let account = identity::user_by_id(uid);
+        let directory = match (&options.home, &account) {
+            (Some(home), _) => Some(Directory {
+                path: PathBuf::from(OsStr::from_bytes(home)),
+                is_configured: true,
+            }),
+            (None, Some(account)) if is_root && uid != httpd_uid => {
+                Some(Directory { path: account.home.clone(), is_configured: false })
+            }
+            _ => None,
+        };
+        let home = options.python_home.as_ref().or(global.python_home.as_ref());
+        Ok(Self {
+            group,
+            server,
+            identity,
+            interpreter: interpreter(home.map(|home| &**home)),
+            library,
+            directory,
+            environment: environment(
+                options.lang.as_ref(),
+                options.locale.as_ref(),
+                account.as_ref(),
+            ),
+            settings: settings(group, server, global, if is_root { httpd_uid } else { uid }),
+        })
+    }
+}
+
+fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -> Settings {
+    let options = &group.options;
+    let bytes = |text: &Text| text.to_vec();
+    Settings {
+        build_id: mod_wsgi_protocol::BUILD_ID.into(),
+        process_group: bytes(&group.name),
+        application_group: None,
+        interpreters: group.shares_processes(),
+        geometry: group.geometry(),
+        threads: options.threads,
+        processes: group.processes(),
+        multithread: options.threads != 1,
+        multiprocess: options.processes.is_some(),
+        run_once: options.threads == 1 && options.maximum_requests == 1,
+        home: options.home.as_ref().map(bytes),
+        python_path: options.python_path.as_ref().map(bytes),
+        display_name: options.display_name.as_ref().map(|name| match &**name {
+            b"%{GROUP}" => [b"(wsgi:", &*group.name, b")"].concat(),
+            name => name.to_vec(),
+        }),
+        locale: options.locale.as_ref().map(bytes),
+        restrict_stdin: false,
+        restrict_stdout: global.restrict_stdout == Some(true),
+        restrict_signal: true,
+        case_sensitivity: true,
+        maximum_requests: options.maximum_requests,
+        socket_timeout: match options.socket_timeout {
+            0 => server.timeout(),
+            seconds => seconds,
+        },
+        graceful_timeout: options.graceful_timeout,
+        shutdown_timeout: options.shutdown_timeout,
+        peer_uid,
+        process_slot: 0,
+        apache_version: mpm::compiled_version(),
+        apache_description: mpm::description(),
+        preload: group
+            .preloads
+            .iter()
+            .map(|preload| settings::Preload {
+                script: preload.script.to_vec(),
+                application_group: preload.application_group.to_vec(),
+            })
+            .collect(),
+    }
+}
+
+/// httpd's environment, with the group's locale and the user's home.
+fn environment(
+    lang: Option<&Text>,
+    locale: Option<&Text>,
+    account: Option<&identity::User>,
+) -> Vec<CString> {
+    let mut variables: Vec<(Vec<u8>, Vec<u8>)> =
+        std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())).collect();
+    let mut set = |name: &str, value: &[u8], always: bool| match variables
+        .iter_mut()
+        .find(|(known, _)| known == name.as_bytes())
+    {
+        Some((_, old)) => *old = value.to_vec(),
+        None if always => variables.push((name.into(), value.to_vec())),
+        None => {}
+    };
+    if let Some(lang) = lang {
+        set("LANG", lang, true);
+    }
+    if let Some(locale) = locale {
+        set("LC_ALL", locale, true);
+    }
+    if let Some(account) = account {
+        set("HOME", account.home.as_os_str().as_bytes(), true);
+        for name in ["USER", "USERNAME", "LOGNAME"] {
+            set(name, account.name.to_bytes(), false);
+        }
+    }
+    variables
+        .into_iter()
+        .map(|(name, value)| c_string(&[name.as_slice(), b"=", &value].concat()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_found_in_a_home_or_is_the_home() {
+        let home = std::env::temp_dir().join(format!("mod_wsgi-plan-{}", std::process::id()));
+        std::fs::create_dir_all(home.join("bin")).unwrap();
+        std::fs::write(home.join("bin/python3"), "").unwrap();
+        let bytes = home.as_os_str().as_bytes();
+        assert_eq!(interpreter(Some(bytes)), home.join("bin/python3"));
+        let program = home.join("bin/python3");
+        assert_eq!(interpreter(Some(program.as_os_str().as_bytes())), program);
+        assert_eq!(interpreter(Some(&[bytes, b":/other"].concat())), home.join("bin/python3"));
+        std::fs::remove_dir_all(&home).unwrap();
+        assert_eq!(interpreter(Some(bytes)), home.join("bin/python"));
+    }
+
+    #[test]
+    fn the_environment_has_home_always_and_user_only_if_it_had_one() {
+        let account = identity::User {
+            name: c"someone".into(),
+            uid: 1000,
+            gid: 1000,
+            home: "/home/someone".into(),
+        };
+        let lang: Text = (*b"C.UTF-8").into();
+        let environment = environment(Some(&lang), None, Some(&account));
+        assert!(environment.contains(&c"HOME=/home/someone".into()));
+        assert!(environment.contains(&c"LANG=C.UTF-8".into()));
+        let had_user = std::env::var_os("USER").is_some();
+        assert_eq!(environment.contains(&c"USER=someone".into()), had_user);
+    }
+}

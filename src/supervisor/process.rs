@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One daemon process, as the supervisor knows it, and how its end is told.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::os::process::{Exit, PidFd};
+use crate::os::signal;
+
+use super::output::Lines;
+
+/// What the supervisor wants of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is starting.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It serves until its replacement is ready.
+    Outgoing,
+    /// It finishes what it has.
+    Draining,
+}
+
+/// One of its output pipes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Read end, non-blocking.
+    pub(crate) fd: OwnedFd,
+    /// Lines of it.
+    pub(crate) lines: Lines,
+}
+
+/// A daemon process.
+#[derive(Debug)]
+pub(crate) struct DaemonProcess {
+    /// Its group, as an index of the plans.
+    pub(crate) group: usize,
+    /// Its set in the group.
+    pub(crate) set: u32,
+    /// Its index in the group's shared memory.
+    pub(crate) slot: u32,
+    /// Its serial.
+    pub(crate) serial: u32,
+    /// The process itself.
+    pub(crate) process: PidFd,
+    /// Control socket.
+    pub(crate) control: OwnedFd,
+    /// Standard output and standard error; None once closed.
+    pub(crate) outputs: [Option<Output>; 2],
+    /// When it was started.
+    pub(crate) started: Instant,
+    /// What is wanted of it.
+    pub(crate) role: Role,
+    /// Why it leaves, if it does so by itself.
+    pub(crate) reason: Option<&'static str>,
+    /// When it is killed if it is still there.
+    pub(crate) kill_at: Option<Instant>,
+    /// That it is being killed has been logged.
+    pub(crate) is_killed: bool,
+}
+
+/// How a process ended, in words.
+pub(crate) fn cause(exit: Exit) -> String {
+    match exit {
+        Exit::Status(0) => "exited with status 0".to_owned(),
+        Exit::Status(status) => format!("exited with status {status}"),
+        Exit::Signal(number, dumped) => format!(
+            "was killed by signal {number} ({}){}",
+            signal::name(number),
+            if dumped { ", core dumped" } else { "" }
+        ),
+    }
+}
+
+/// A duration for a log line.
+pub(crate) fn age(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..600 => format!("{seconds} s"),
+        _ => format!("{} min", seconds / 60),
+    }
+}
+
+/// Requests for a log line; text of clients is escaped.
+pub(crate) fn requests(running: &[Vec<u8>], count: usize) -> String {
+    if count == 0 {
+        return "no request was running".to_owned();
+    }
+    let shown: Vec<String> = running.iter().map(|text| text.escape_ascii().to_string()).collect();
+    let more = count.saturating_sub(shown.len());
+    let noun = if count == 1 { "request was" } else { "requests were" };
+    let list = shown.join(", ");
+    if more > 0 {
+        format!("{count} {noun} running: {list} and {more} more")
+    } else {
+        format!("{count} {noun} running: {list}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        assert_eq!(cause(Exit::Signal(9, false)), "was killed by signal 9 (SIGKILL)");
+        assert_eq!(cause(Exit::Signal(11, true)), "was killed by signal 11 (SIGSEGV), core dumped");
+        assert_eq!(cause(Exit::Status(3)), "exited with status 3");
+        assert_eq!(age(Duration::from_millis(1530)), "1.5 s");
+        assert_eq!(age(Duration::from_secs(700)), "11 min");
+    }
+
+    #[test]
+    fn requests_are_listed_and_escaped() {
+        assert_eq!(requests(&[], 0), "no request was running");
+        assert_eq!(requests(&[b"GET /a\n".to_vec()], 1), "1 request was running: GET /a\\n");
+        assert_eq!(
+            requests(&[b"GET /a".to_vec(), b"GET /b".to_vec()], 5),
+            "5 requests were running: GET /a, GET /b and 3 more"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+"""Calls itself without end."""
+
+
+def application(environ, start_response):
+    return application(environ, start_response)
