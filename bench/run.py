@@ -30,7 +30,8 @@ from httpd import MODULES, Failure, Httpd, Server, User, copy_modules, descendan
 from scenarios import SCENARIOS
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+# More workers than connections: event closes idle keep-alive connections when it is full.
+WORKERS_PER_CHILD = 64
 PYTHON = "/usr/bin/python3"
 
 
@@ -58,7 +59,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="under two minutes, more noise")
     parser.add_argument("--json", metavar="FILE", help="write every measurement; - for stdout")
     parser.add_argument("--rounds", type=int, help="default 5, quick 3")
-    parser.add_argument("--seconds", type=float, help="per measurement; default 5, quick 2")
+    parser.add_argument("--seconds", type=float, help="per measurement; default 5, quick 1.75")
     parser.add_argument("--connections", default="1,16,48")
     parser.add_argument("--processes", type=int, default=2, help="daemon processes, httpd children")
     parser.add_argument("--threads", type=int, default=15, help="threads of a daemon process")
@@ -66,7 +67,7 @@ def arguments():
     parser.add_argument("--scenario", default="", help="scenarios whose name contains this")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 5)
-    options.seconds = options.seconds or (2 if options.quick else 5)
+    options.seconds = options.seconds or (1.75 if options.quick else 5)
     options.connections = [int(number) for number in options.connections.split(",")]
     return options
 
@@ -115,9 +116,8 @@ def free_port():
 def configuration(contestant, httpd, user, options, root, port):
     """httpd.conf: the same for all but the lines that name the contestant's module."""
     module = module_file(contestant, httpd, root)
-    # More workers than connections: event closes idle keep-alive connections when it is full.
-    threads = 64
-    processes = max(options.processes, -(-max(options.connections) // threads))
+    threads = WORKERS_PER_CHILD
+    processes = max(options.processes, 1 + max(options.connections) // threads)
     lines = [
         f'ServerRoot "{root}"',
         f'DefaultRuntimeDir "{root}"',
@@ -132,7 +132,7 @@ def configuration(contestant, httpd, user, options, root, port):
         f"ServerLimit {processes}",
         f"StartServers {processes}",
         f"MaxRequestWorkers {threads * processes}",
-        f"MinSpareThreads {threads * processes}",
+        "MinSpareThreads 1",
         f"MaxSpareThreads {threads * processes}",
         "MaxConnectionsPerChild 0",
         "KeepAlive On",
@@ -190,13 +190,16 @@ class Running:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
             for _ in range(20):
-                connection.request("GET", f"/{scenario.name}")
-                response = connection.getresponse()
-                body = response.read()
-                if response.status != 200 or body != scenario.body:
+                try:
+                    connection.request("GET", f"/{scenario.name}")
+                    response = connection.getresponse()
+                    status, body = response.status, response.read()
+                except (OSError, http.client.HTTPException) as error:
+                    status, body = repr(error), b""
+                if status != 200 or body != scenario.body:
                     raise Failure(
-                        f"{self.contestant.name}: /{scenario.name} answers {response.status} with "
-                        f"{len(body)} bytes, which is wrong; see {self.error_log()}"
+                        f"{self.contestant.name}: /{scenario.name} answers {status} with "
+                        f"{len(body)} bytes, which is wrong; {self.error_log()}"
                     )
 
     def error_log(self):
@@ -215,28 +218,35 @@ class Running:
         return ticks / TICKS
 
     def memory(self):
-        """Resident KiB of a typical httpd child, and of all other processes together."""
-        children, others = [], 0
+        """KiB of a typical httpd child, and of everything else together.
+
+        Resident counts what is shared as well; private is what one more child adds; the others'
+        is proportional: what is shared is divided by those who share it.
+        """
         parent = int((self.root / "httpd.pid").read_text())
-        pids = descendants(parent)
         binary = os.readlink(f"/proc/{parent}/exe")
-        direct = [pid for pid in pids if _parent(pid) == parent]
-        for pid in pids:
+        children, others = [], 0
+        for pid in descendants(parent):
             with contextlib.suppress(OSError):
-                resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_KIB
-                listening = pid in direct and os.readlink(f"/proc/{pid}/exe") == binary
-                if listening and _thread_count(pid) > 20:
-                    children.append(resident)
+                sizes = _memory_of(pid)
+                # The supervisor is httpd's binary too, but has no worker threads.
+                serves = _thread_count(pid) > WORKERS_PER_CHILD
+                if serves and os.readlink(f"/proc/{pid}/exe") == binary:
+                    children.append(sizes)
                 else:
-                    others += resident
-        return (statistics.median(children) if children else 0), others
+                    others += sizes["Pss"]
+        return {
+            "child_resident": statistics.median(sizes["Rss"] for sizes in children),
+            "child_private": statistics.median(
+                sizes["Private_Clean"] + sizes["Private_Dirty"] for sizes in children
+            ),
+            "others": others,
+        }
 
 
-def _parent(pid):
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
+def _memory_of(pid):
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
 
 
 def _thread_count(pid):
@@ -305,10 +315,16 @@ def table(results, options):
 
 
 def memory_table(memory):
-    heading = f"{'resident memory after the runs':<32}{'httpd child':>13}{'all others':>13}"
+    heading = (
+        f"{'memory after the runs, MiB':<32}{'child, resident':>17}{'child, private':>16}"
+        f"{'all others':>12}"
+    )
     lines = [heading, "-" * len(heading)]
-    for name, (child, others) in memory.items():
-        lines.append(f"{name:<32}{child / 1024:>9.1f} MiB{others / 1024:>9.1f} MiB")
+    for name, sizes in memory.items():
+        resident, private, others = (
+            sizes[key] / 1024 for key in ("child_resident", "child_private", "others")
+        )
+        lines.append(f"{name:<32}{resident:>17.1f}{private:>16.1f}{others:>12.1f}")
     return "\n".join(lines)
 
 
@@ -391,10 +407,7 @@ def write_json(target, options, samples, memory):
             | {"median": medians(found), "samples": found}
             for (scenario, connections, name), found in samples.items()
         ],
-        "memory_kib": {
-            name: {"httpd_child": child, "others": others}
-            for name, (child, others) in memory.items()
-        },
+        "memory_kib": memory,
     }
     text = json.dumps(document, indent=2) + "\n"
     if target == "-":

@@ -19,8 +19,8 @@ void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r
     ap_log_rerror_(NULL, 0, module_index, level, 0, r, "%s", text);
 }
 
-void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line, const request_rec *r,
-                                  const char *text)
+void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line,
+                                  const request_rec *r, const char *text)
 {
     ap_log_rerror_(file, line, module_index, level, 0, r, "%s", text);
 }

@@ -9,8 +9,8 @@
 void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text);
 void mod_wsgi_shim_log_startup(int module_index, int level, const char *text);
 void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r, const char *text);
-void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line, const request_rec *r,
-                                  const char *text);
+void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line,
+                                  const request_rec *r, const char *text);
 int mod_wsgi_shim_server_logs(int module_index, const server_rec *s, int level);
 int mod_wsgi_shim_request_logs(int module_index, const request_rec *r, int level);
 

@@ -11,7 +11,10 @@ use crate::httpd::request::Request;
 use crate::mapping::{gate, routing};
 use crate::runtime::Runtime;
 
-pub(crate) use crate::mapping::gate::is_ours;
+/// Whether httpd chose us.
+pub(crate) fn is_ours(handler: &[u8]) -> bool {
+    gate::is_ours(handler)
+}
 
 /// Maps a URL to a script. Returns whether an alias matched.
 pub(crate) fn map(request: &Request<'_>, config: &ServerConfig) -> bool {

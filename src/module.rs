@@ -223,7 +223,8 @@ unsafe extern "C" fn set_directive(
         let directory = unsafe { directory.cast::<Scoped>().as_mut() };
         match apply(directive, command, pool, directory, line) {
             Ok(()) => std::ptr::null(),
-            Err(text) => pool.copy(text.as_bytes()).cast_const(),
+            Err(text) if text.contains(directive.name) => pool.copy(text.as_bytes()).cast_const(),
+            Err(text) => pool.copy(format!("{}: {text}", directive.name).as_bytes()).cast_const(),
         }
     })
 }
@@ -266,8 +267,8 @@ fn apply(
     match directive.action {
         Action::ScopedBoolean(set) => set(scoped, directive.boolean(line)?),
         Action::ScopedText(set) => set(scoped, directive.one_word(line)?.into()),
-        Action::GlobalBoolean(set) => set(collected(command, pool)?, directive.boolean(line)?),
-        Action::GlobalText(set) => set(collected(command, pool)?, directive.one_word(line)?.into()),
+        Action::GlobalBoolean(set) => set(collected(pool)?, directive.boolean(line)?),
+        Action::GlobalText(set) => set(collected(pool)?, directive.one_word(line)?.into()),
         Action::GlobalPath(set) => {
             let path = directive.one_word(line)?;
             let absolute = server_root_relative(pool, &path).ok_or_else(|| {
@@ -277,7 +278,7 @@ fn apply(
                     words::text(&path)
                 )
             })?;
-            set(collected(command, pool)?, absolute);
+            set(collected(pool)?, absolute);
         }
         Action::Line(set) => {
             let mut accounts = Accounts { warnings: Vec::new() };
@@ -286,11 +287,11 @@ fn apply(
                 is_virtual: server.is_virtual(),
                 name: server.name().map(<[u8]>::to_vec),
             };
-            let global = collected(command, pool)?;
+            let global = collected(pool)?;
             let mut here = Here { server: server_config, global, host, context: &mut accounts };
             set(line, &mut here)?;
             let place = place(command);
-            global_warnings(collected(command, pool)?, accounts.warnings, &place);
+            global_warnings(collected(pool)?, accounts.warnings, &place);
         }
     }
     Ok(())
@@ -312,10 +313,9 @@ fn place(command: &sys::cmd_parms) -> String {
     .unwrap_or_default()
 }
 
-fn collected<'a>(command: &'a sys::cmd_parms, pool: Pool<'a>) -> Result<&'a mut Global, String> {
-    // Directives that are collected stand in the main configuration only, whose pool this is.
-    // SAFETY: see above; this thread alone reads the configuration.
-    let _ = command;
+fn collected<'a>(pool: Pool<'a>) -> Result<&'a mut Global, String> {
+    // SAFETY: directives that are collected cannot stand in .htaccess, so that the pool is the
+    // configuration's; this thread alone reads it.
     unsafe { global(pool) }.ok_or_else(|| "no configuration".to_owned())
 }
 

@@ -358,7 +358,8 @@ def test_options_of_ours_refuse(server, option):
 # Contexts
 
 GLOBAL = ("WSGIPythonHome /usr", "WSGIPythonPath /a", "WSGIRestrictStdout On",
-          "WSGIVerboseDebugging On", "WSGISocketPrefix run/x", "WSGIRestrictEmbedded On")  # fmt: skip
+          "WSGIVerboseDebugging On", "WSGISocketPrefix run/x",
+          "WSGIRestrictEmbedded On")  # fmt: skip
 SERVER = ("WSGIScriptAlias / /x", "WSGIDaemonProcess main")
 DIRECTORY = ("WSGIProcessGroup main", "WSGIApplicationGroup x")
 FILE_INFO = ("WSGICallableObject x", "WSGIPassAuthorization On", "WSGIScriptReloading On")

@@ -70,6 +70,7 @@ def test_working_directory_of_another_user_is_its_home(server_factory):
     assert asked(server_factory, "user=bin")["cwd"] == os.path.realpath(home)
 
 
+@pytest.mark.root_only("without root, httpd's user is not the one it is built for")
 def test_working_directory_is_httpds_otherwise(server_factory):
     server = server_factory(with_options(""))
     assert server.get("/process").json["cwd"] == server.parent.working_directory

@@ -3,6 +3,7 @@
 //! free slots in it, and the pooled connections.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -22,7 +23,7 @@ pub(crate) struct Child {
     /// Its block, in every group; None when all blocks are taken, and then nothing is counted.
     block: Option<u32>,
     /// Slots of the block that no request has.
-    free_slots: Mutex<Vec<u32>>,
+    free_slots: Mutex<VecDeque<u32>>,
     /// Source of marks; never 0.
     next_mark: AtomicU32,
     /// Idle connections, by group and process.
@@ -36,7 +37,7 @@ impl Child {
     pub(crate) fn new(groups: &[Group], lease: OwnedFd) -> Self {
         let pid = process::own_pid();
         let block = groups.first().and_then(|first| claim(first, pid));
-        let mut slots = Vec::new();
+        let mut slots = VecDeque::new();
         if let (Some(block), Some(first)) = (block, groups.first()) {
             for group in groups {
                 group.region().clear_child(block);
@@ -64,12 +65,18 @@ impl Child {
 
     /// A slot for one request.
     pub(crate) fn take_slot(&self) -> Option<u32> {
-        self.free_slots.lock().pop()
+        self.free_slots.lock().pop_back()
     }
 
     /// Gives a slot back.
     pub(crate) fn return_slot(&self, slot: u32) {
-        self.free_slots.lock().push(slot);
+        self.free_slots.lock().push_back(slot);
+    }
+
+    /// Gives a slot back whose process died: it is used again last, so that the supervisor, which
+    /// may hear of the death later than this child, finds in it what was running.
+    pub(crate) fn return_slot_of_dead(&self, slot: u32) {
+        self.free_slots.lock().push_front(slot);
     }
 
     /// A mark that no other request of this child had lately.

@@ -15,8 +15,11 @@ use mod_wsgi_protocol::wire::DecodeError;
 use crate::os::socket::{self, Address};
 use crate::os::wait_readable;
 
-/// Bytes that are read at once, at first.
-const BUFFER: usize = 64 << 10;
+/// Bytes that are read at once, at first: enough for most responses, and small beside a thread.
+const BUFFER: usize = 16 << 10;
+
+/// Largest buffer that a thread keeps between requests.
+const KEPT: usize = 32 << 10;
 
 /// A connection.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ impl Receiver {
         self.start = 0;
         self.end = 0;
         self.descriptors.clear();
-        if self.buffer.len() > 8 * BUFFER {
+        if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
     }

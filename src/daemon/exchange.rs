@@ -28,7 +28,7 @@ thread_local! {
 }
 
 /// Bytes of a request frame's buffer that are kept for the next request.
-const KEPT: usize = 256 << 10;
+const KEPT: usize = 16 << 10;
 
 /// How one attempt ended.
 enum Attempt {
@@ -62,11 +62,13 @@ struct Slot<'a> {
     child: &'a Child,
     /// Its index, or [`NO_SLOT`].
     index: u32,
+    /// The process died while it ran the request.
+    is_of_dead: bool,
 }
 
 impl<'a> Slot<'a> {
     fn take(group: &'a Group, child: &'a Child) -> Self {
-        Self { group, child, index: child.take_slot().unwrap_or(NO_SLOT) }
+        Self { group, child, index: child.take_slot().unwrap_or(NO_SLOT), is_of_dead: false }
     }
 
     fn describe(&self, chosen: &Chosen<'_>, request: &Request<'_>) {
@@ -85,7 +87,12 @@ impl<'a> Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        if self.index != NO_SLOT {
+        if self.index == NO_SLOT {
+            return;
+        }
+        if self.is_of_dead {
+            self.child.return_slot_of_dead(self.index);
+        } else {
             if let Some(slot) = self.group.region().slot(self.index) {
                 slot.clear();
             }
@@ -119,7 +126,7 @@ fn run(
         Ok(mode) => mode,
         Err(error) => return body_failed(request, error),
     };
-    let slot = Slot::take(group, child);
+    let mut slot = Slot::take(group, child);
     let mark = child.mark();
     let Some(mut responder) = Responder::new(*request, Repeats::Merged) else { return 500 };
 
@@ -220,6 +227,7 @@ fn run(
                     avoid.push(chosen.serial);
                     continue;
                 }
+                slot.is_of_dead = matches!(failure, Failure::Closed);
                 return broken(request, group, &chosen, responder, &failure);
             }
         }

@@ -105,7 +105,7 @@ impl<'a> BodyReader<'a> {
                     } else if length > 0 && !data.is_null() {
                         self.left.extend_from_slice(std::slice::from_raw_parts(
                             data.cast::<u8>(),
-                            usize::try_from(length).unwrap_or(0),
+                            length,
                         ));
                     }
                 }

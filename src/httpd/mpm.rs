@@ -85,5 +85,5 @@ pub(crate) fn child_user() -> (u32, Vec<u8>) {
 /// Group id that children run with.
 pub(crate) fn child_group() -> u32 {
     // SAFETY: as in child_user.
-    unsafe { (*(&raw const sys::ap_unixd_config)).group_id }
+    unsafe { (&raw const sys::ap_unixd_config.group_id).read() }
 }

@@ -400,7 +400,16 @@ impl<'a> Supervisor<'a> {
 
     fn watch_child(&mut self, block: u32, pid: u32) {
         let Ok(pid) = libc::pid_t::try_from(pid) else { return };
-        self.forget_child(block);
+        match self.children.get(&block) {
+            // Found in the shared memory at start, and now it says so itself.
+            Some(known) if known.pid() == pid => return,
+            // The block has a new owner, who has cleared what the old one left.
+            Some(known) => {
+                let _ = self.epoll.remove(known.as_fd());
+                self.children.remove(&block);
+            }
+            None => {}
+        }
         // A child that has ended already is found by the one who needs its block.
         if let Ok(child) = PidFd::open(pid)
             && self.epoll.add(child.as_fd(), Token::Child(block).encode()).is_ok()

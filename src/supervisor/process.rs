@@ -64,8 +64,7 @@ pub(crate) struct DaemonProcess {
 /// How a process ended, in words.
 pub(crate) fn cause(exit: Exit) -> String {
     match exit {
-        Exit::Status(0) => "exited with status 0".to_owned(),
-        Exit::Status(status) => format!("exited with status {status}"),
+        Exit::Status(status) => format!("ended with exit code {status}"),
         Exit::Signal(number, dumped) => format!(
             "was killed by signal {number} ({}){}",
             signal::name(number),
@@ -108,7 +107,7 @@ mod tests {
     fn an_end_is_told_in_words() {
         assert_eq!(cause(Exit::Signal(9, false)), "was killed by signal 9 (SIGKILL)");
         assert_eq!(cause(Exit::Signal(11, true)), "was killed by signal 11 (SIGSEGV), core dumped");
-        assert_eq!(cause(Exit::Status(3)), "exited with status 3");
+        assert_eq!(cause(Exit::Status(3)), "ended with exit code 3");
         assert_eq!(age(Duration::from_millis(1530)), "1.5 s");
         assert_eq!(age(Duration::from_secs(700)), "11 min");
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness import httpd_build
+from harness.waiting import DEADLINE
 
 DEFAULT_MODULES = ("authz_core", "alias", "dir", "mime", "env", "setenvif")
 MPMS = ("event", "worker", "prefork")
@@ -89,7 +90,7 @@ ErrorLog "{root}/logs/error.log"
 CustomLog "{root}/logs/access.log" "%v %a \\"%r\\" %>s %b"
 LogLevel info wsgi:debug
 DocumentRoot "{root}/htdocs"
-Timeout 60
+Timeout {max(5, int(DEADLINE))}
 <Directory />
     AllowOverride None
     Require all denied

@@ -200,11 +200,11 @@ class LogAudit:
     def tolerate(self, pattern: str) -> None:
         self._expectations.append(Expectation(pattern, None, required=False))
 
-    def check(self) -> list[str]:
+    def check(self, deadline: float = DEADLINE) -> list[str]:
         """What is wrong, as lines of text. Waits for declared lines which are not there yet."""
         # What is missing in the end is reported below.
         with contextlib.suppress(AssertionError):
-            wait_until(self._all_fulfilled, "the declared log lines")
+            wait_until(self._all_fulfilled, "the declared log lines", deadline)
         records = self.log.records(self.start)
         declared: set[int] = set()
         wrong = []

@@ -9,17 +9,26 @@ process is attributed by that mark or because it was seen in the server's tree b
 import contextlib
 import ctypes
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MARK = "MOD_WSGI_TEST_SERVER"
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
 def become_subreaper() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def end_with_parent() -> None:
+    """For a new child: be terminated when the test run dies, however that happens."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 @dataclass(frozen=True)

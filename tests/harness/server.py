@@ -21,7 +21,7 @@ from harness import configuration, httpd_build
 from harness.client import Connection, RawConnection, Response
 from harness.log import ErrorLog, Expectation, LogAudit, LogRecord, TracebackExpectation
 from harness.ports import free_port, release_port
-from harness.processes import MARK, Process, ProcessTree
+from harness.processes import MARK, Process, ProcessTree, end_with_parent
 from harness.under_test import OURS, ModuleUnderTest
 from harness.waiting import DEADLINE, wait_until
 
@@ -160,6 +160,7 @@ class Server:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         self.tree.roots.add(self._popen.pid)
         wait_until(
@@ -207,7 +208,7 @@ class Server:
         self.send_signal(number)
         self.log.wait(STARTED, start)
 
-    def stop(self, number: int = signal.SIGTERM) -> list[str]:
+    def stop(self, number: int = signal.SIGTERM, deadline: float = DEADLINE) -> list[str]:
         """Stop httpd with a signal; returns what it left behind, as lines of text."""
         if self._popen is None:
             return []
@@ -217,15 +218,15 @@ class Server:
             popen.send_signal(number)
         wrong = []
         try:
-            status = popen.wait(DEADLINE)
+            status = popen.wait(deadline)
             if number == signal.SIGTERM and status != 0:
                 wrong.append(f"httpd ended with status {status}")
         except subprocess.TimeoutExpired:
-            wrong.append(f"httpd had not ended {DEADLINE:g} s after signal {number}")
+            wrong.append(f"httpd had not ended {deadline:g} s after signal {number}")
             popen.kill()
             popen.wait()
         self.tree.roots.discard(popen.pid)
-        wrong += self._leftovers()
+        wrong += self._leftovers(deadline)
         return wrong
 
     def wait_for_no_processes(self, deadline: float = DEADLINE) -> None:
@@ -238,10 +239,10 @@ class Server:
         popen.wait(DEADLINE)
         self.tree.roots.discard(popen.pid)
 
-    def _leftovers(self) -> list[str]:
+    def _leftovers(self, deadline: float) -> list[str]:
         wrong = []
         try:
-            self.wait_for_no_processes()
+            self.wait_for_no_processes(deadline)
         except AssertionError as error:
             wrong.append(f"processes are left after the server stopped: {error}")
             self.end_processes()
@@ -395,16 +396,16 @@ class Server:
         if self.running:
             self._remember_descriptors()
 
-    def end_test(self) -> list[str]:
+    def end_test(self, deadline: float = DEADLINE) -> list[str]:
         """What the test left behind or did not declare, as lines of text."""
-        return self.end_test_processes() + self._audit.check()
+        return self.end_test_processes(deadline) + self._audit.check(deadline)
 
-    def end_test_processes(self) -> list[str]:
+    def end_test_processes(self, deadline: float = DEADLINE) -> list[str]:
         """The part of `end_test` that looks at a running server's processes."""
         if not self.running:
             return []
         self._note_shared_memory()
-        return self._descriptor_leaks() + self._zombies()
+        return self._descriptor_leaks(deadline) + self._zombies(deadline)
 
     def _remember_descriptors(self) -> None:
         self._parent_descriptors = self._descriptor_kinds()
@@ -416,20 +417,22 @@ class Server:
             for target in self.parent.descriptors.values()
         )
 
-    def _descriptor_leaks(self) -> list[str]:
+    def _descriptor_leaks(self, deadline: float) -> list[str]:
         try:
-            wait_until(lambda: not self._descriptor_kinds() - self._parent_descriptors, "")
+            wait_until(
+                lambda: not self._descriptor_kinds() - self._parent_descriptors, "", deadline
+            )
         except AssertionError:
             more = self._descriptor_kinds() - self._parent_descriptors
             return [f"the httpd parent has more open descriptors than before: {dict(more)}"]
         return []
 
-    def _zombies(self) -> list[str]:
+    def _zombies(self, deadline: float) -> list[str]:
         def zombies() -> list[Process]:
             return [process for process in self.tree.processes() if process.state == "Z"]
 
         try:
-            wait_until(lambda: not zombies(), "")
+            wait_until(lambda: not zombies(), "", deadline)
         except AssertionError:
             return ["nobody waits for these processes: " + "; ".join(map(str, zombies()))]
         return []

@@ -36,8 +36,13 @@ def fill_apache(names):
 
 
 def set_up_interpreter():
-    if not settings["is_daemon"]:
-        release_interrupt()
+    # Imported first on the main thread, it takes that for its main thread, and not a worker.
+    import threading  # noqa: F401
+
+    # As the bootstrap does it for the main interpreter.
+    sys.argv = ["mod_wsgi"]
+    if sys.path and sys.path[0] == "":
+        del sys.path[0]
     if settings["restrict_signal"]:
         intercept_signals()
     extend_path()
@@ -52,25 +57,15 @@ def extend_path():
         if not directory:
             continue
         if not os.path.isdir(directory):
-            functions.log(3, "WSGI0095: directory '%s' of the Python path does not exist" % directory)
+            functions.log(
+                3, "WSGI0095: directory '%s' of the Python path does not exist" % directory
+            )
         site.addsitedir(directory)
     added = [entry for entry in sys.path if entry not in before]
     if added:
         sys.path[:] = added + [entry for entry in sys.path if entry in before]
     if settings["is_daemon"] and settings["home"]:
         sys.path.insert(0, settings["home"])
-
-
-def release_interrupt():
-    """Gives SIGINT back to httpd: Python has taken it only if httpd left it at its default."""
-    import signal
-    import threading
-
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def intercept_signals():
@@ -117,6 +112,12 @@ def run_exit_functions():
     import atexit
     import threading
 
+    # Before 3.13, _shutdown() waits for ever for the thread that imported `threading`, when it is
+    # called on another one.
+    main = threading.main_thread()
+    lock = getattr(main, "_tstate_lock", None)
+    if lock is not None and main.ident != threading.get_ident():
+        threading._shutdown_locks.discard(lock)
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -131,6 +132,14 @@ def describe():
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     version = "%d.%d.%d" % sys.version_info[:3]
     return "Python %s in %s (%s)" % (version, sys.prefix, "GIL" if gil else "free-threaded")
+
+
+def wake_on_signals(descriptor):
+    """Has Python's own signal handlers write to `descriptor`, so that the main thread, which waits
+    in C, comes and runs what applications have registered."""
+    import signal
+
+    signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
 
 
 def enable_faulthandler():

@@ -7,6 +7,7 @@ use pyo3::ffi;
 
 use super::object::{Borrowed, Object};
 use super::token::{Attached, PyResult, Raised};
+use super::value::{length_of_size, size_of_length};
 
 /// Whether `class`, the address of a class that every interpreter has, is the object's own class.
 fn is_exactly(object: &Object<'_>, class: *mut ffi::PyTypeObject) -> bool {
@@ -35,11 +36,11 @@ impl<'py> Attached<'py> {
         // SAFETY: PyTuple_New returns a new tuple or null; PyTuple_SetItem takes over a count,
         // which `share` makes, and each place is set once.
         unsafe {
-            let tuple = Object::from_new(self, ffi::PyTuple_New(N.cast_signed()))?;
+            let tuple = Object::from_new(self, ffi::PyTuple_New(size_of_length(N)))?;
             for (place, item) in items.into_iter().enumerate() {
                 super::status(ffi::PyTuple_SetItem(
                     tuple.as_ptr(),
-                    place.cast_signed(),
+                    size_of_length(place),
                     item.share().into_ptr(),
                 ))?;
             }
@@ -70,9 +71,9 @@ impl<'py> Object<'py> {
         // SAFETY: PyList_Size and PyTuple_Size want an object of their class, which is tested.
         unsafe {
             if self.is_list() {
-                ffi::PyList_Size(self.as_ptr()).cast_unsigned()
+                length_of_size(ffi::PyList_Size(self.as_ptr()))
             } else if self.is_tuple() {
-                ffi::PyTuple_Size(self.as_ptr()).cast_unsigned()
+                length_of_size(ffi::PyTuple_Size(self.as_ptr()))
             } else {
                 0
             }
@@ -88,9 +89,9 @@ impl<'py> Object<'py> {
         // `share` takes a count before anything else can run.
         unsafe {
             let item = if self.is_list() {
-                ffi::PyList_GetItem(self.as_ptr(), index.cast_signed())
+                ffi::PyList_GetItem(self.as_ptr(), size_of_length(index))
             } else {
-                ffi::PyTuple_GetItem(self.as_ptr(), index.cast_signed())
+                ffi::PyTuple_GetItem(self.as_ptr(), size_of_length(index))
             };
             Borrowed::from_ptr(py, item).map(|item| item.share())
         }

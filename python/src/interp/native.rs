@@ -14,6 +14,7 @@ use super::guard::{guarded, guarded_object};
 use super::interpreter::Interpreter;
 use super::object::{Borrowed, Kept, Object};
 use super::token::{Attached, PyResult, Raised};
+use super::value::length_of_size;
 
 /// A class with a Rust value in its instances.
 pub(crate) trait Class: Sync + Sized + 'static {
@@ -56,7 +57,6 @@ pub(crate) trait Method<T: Class> {
 /// An entry of [`Class::METHODS`].
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-#[expect(dead_code, reason = "read by CPython")]
 pub(crate) struct MethodDefinition(ffi::PyMethodDef);
 
 // SAFETY: it holds the addresses of a function and of a constant text.
@@ -84,7 +84,6 @@ pub(crate) trait Property<T: Class> {
 /// An entry of [`Class::PROPERTIES`].
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-#[expect(dead_code, reason = "read by CPython")]
 pub(crate) struct PropertyDefinition(ffi::PyGetSetDef);
 
 // SAFETY: it holds the addresses of a function and of a constant text.
@@ -239,7 +238,7 @@ unsafe extern "C" fn call_method<T: Class, M: Method<T>>(
     unsafe {
         let (py, value) = parts::<T>(this);
         let arguments = if count > 0 {
-            std::slice::from_raw_parts(arguments.cast::<Borrowed<'_, '_>>(), count.cast_unsigned())
+            std::slice::from_raw_parts(arguments.cast::<Borrowed<'_, '_>>(), length_of_size(count))
         } else {
             &[]
         };

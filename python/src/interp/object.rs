@@ -99,18 +99,16 @@ impl<'py> Object<'py> {
         py: Attached<'py>,
         name: Borrowed<'_, 'py>,
     ) -> PyResult<Option<Object<'py>>> {
-        match self.attribute_named(py, name) {
-            Ok(found) => Ok(Some(found)),
-            // SAFETY: PyErr_ExceptionMatches wants a set exception, which Raised says;
-            // PyExc_AttributeError is an immortal class.
-            Err(Raised)
-                if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 } =>
-            {
-                super::clear_exception(py);
-                Ok(None)
-            }
-            Err(Raised) => Err(Raised),
+        if let Ok(found) = self.attribute_named(py, name) {
+            return Ok(Some(found));
         }
+        // SAFETY: PyErr_ExceptionMatches wants a set exception, which Raised says;
+        // PyExc_AttributeError is an immortal class.
+        if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) } == 0 {
+            return Err(Raised);
+        }
+        super::clear_exception(py);
+        Ok(None)
     }
 
     /// Sets attribute `name`.

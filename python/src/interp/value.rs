@@ -10,9 +10,18 @@ use super::token::{Attached, PyResult, Raised};
 
 const STRICT: &CStr = c"strict";
 
+/// A length as CPython counts. Lengths of what lies in memory are never beyond `isize::MAX`.
+pub(super) fn size_of_length(length: usize) -> ffi::Py_ssize_t {
+    ffi::Py_ssize_t::try_from(length).unwrap_or(ffi::Py_ssize_t::MAX)
+}
+
+/// A size that CPython says; -1, its sign of an error, is nothing.
+pub(super) fn length_of_size(size: ffi::Py_ssize_t) -> usize {
+    usize::try_from(size).unwrap_or(0)
+}
+
 fn length(bytes: &[u8]) -> ffi::Py_ssize_t {
-    // A slice is never longer than isize::MAX.
-    bytes.len().cast_signed()
+    size_of_length(bytes.len())
 }
 
 impl<'py> Attached<'py> {
@@ -116,7 +125,7 @@ impl<'py> Object<'py> {
         // do not change or move while `self` lives.
         unsafe {
             let start = ffi::PyBytes_AsString(self.as_ptr()).cast::<u8>();
-            let size = ffi::PyBytes_Size(self.as_ptr()).cast_unsigned();
+            let size = length_of_size(ffi::PyBytes_Size(self.as_ptr()));
             (!start.is_null()).then(|| std::slice::from_raw_parts(start, size))
         }
     }
@@ -131,7 +140,7 @@ impl<'py> Object<'py> {
             if start.is_null() {
                 return Err(Raised);
             }
-            let bytes = std::slice::from_raw_parts(start.cast::<u8>(), size.cast_unsigned());
+            let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length_of_size(size));
             Ok(std::str::from_utf8_unchecked(bytes))
         }
     }

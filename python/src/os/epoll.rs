@@ -34,7 +34,7 @@ impl Epoll {
 
     fn control(&self, operation: i32, descriptor: RawFd, events: i32) -> io::Result<()> {
         let mut event = libc::epoll_event {
-            events: events.cast_unsigned(),
+            events: u32::try_from(events).unwrap_or(0),
             u64: u64::try_from(descriptor).unwrap_or(u64::MAX),
         };
         // SAFETY: epoll_ctl reads the event and returns -1 for descriptors it can not use.

@@ -15,7 +15,14 @@ pub(crate) enum Signal {
     Stop,
     /// SIGUSR1.
     Graceful,
+    /// One that Python code handles: the main thread has to run its handlers.
+    Python,
 }
+
+/// Bytes in the pipe. Python writes the numbers of its signals, which are below these.
+const STOP: u8 = 0xf0;
+/// See [`STOP`].
+const GRACEFUL: u8 = 0xf1;
 
 /// Write end of the pipe, -1 before there is one.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
@@ -33,7 +40,7 @@ extern "C" fn handle(signal: libc::c_int) {
         if libc::getpid() == OWNER.load(Ordering::Relaxed) {
             let errno = libc::__errno_location();
             let before = *errno;
-            let byte: u8 = if signal == libc::SIGUSR1 { b'G' } else { b'S' };
+            let byte = if signal == libc::SIGUSR1 { GRACEFUL } else { STOP };
             libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
             *errno = before;
         } else {
@@ -68,6 +75,11 @@ impl SignalPipe {
         }
     }
 
+    /// Number of the end that handlers write to.
+    pub(crate) fn writing_end(&self) -> i32 {
+        PIPE.load(Ordering::Relaxed)
+    }
+
     /// To wait on.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
@@ -80,8 +92,9 @@ impl SignalPipe {
         // SAFETY: read writes at most one byte to the address.
         let count = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut byte).cast(), 1) };
         match (count, byte) {
-            (1, b'G') => Some(Signal::Graceful),
-            (1, _) => Some(Signal::Stop),
+            (1, STOP) => Some(Signal::Stop),
+            (1, GRACEFUL) => Some(Signal::Graceful),
+            (1, _) => Some(Signal::Python),
             _ => None,
         }
     }

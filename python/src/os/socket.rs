@@ -182,10 +182,10 @@ impl Socket {
         #[repr(C, align(8))]
         struct Space([u8; 64]);
         let mut space = Space([0; 64]);
-        // SAFETY: sendmsg reads the parts (IoSlice has the layout of iovec) and the control
-        // message, which is built in `space` with the macros of the system; all zero is a valid
-        // msghdr. CMSG_SPACE of one descriptor is 24 bytes.
         loop {
+            // SAFETY: sendmsg reads the parts (IoSlice has the layout of iovec) and the control
+            // message, which is built in `space` with the macros of the system; all zero is a valid
+            // msghdr. CMSG_SPACE of one descriptor is 24 bytes.
             let result = unsafe {
                 let mut message: libc::msghdr = std::mem::zeroed();
                 message.msg_iov = parts.as_ptr().cast_mut().cast();

@@ -2,6 +2,8 @@
 //! Loading a script: read, compile and run it as a module of its own.
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::Ordering;
+
 use super::{Occasion, Script};
 use crate::interp::{
     Attached, Class, Exception, Interpreter, Object, PyResult, Raised, clear_exception,
@@ -40,8 +42,12 @@ pub(super) fn load<'py>(
     let verb = if before.is_some() { "Reloading" } else { "Loading" };
     let text = format!("{verb} Python script file '{}' in {context}", context.script());
     log_text(py, Level::Info, &text);
+    script.is_whole.store(false, Ordering::Release);
     match run(py, script, path) {
-        Ok(module) => Some(module),
+        Ok(module) => {
+            script.is_whole.store(true, Ordering::Release);
+            Some(module)
+        }
         Err((step, Raised)) => {
             report(py, &step, context, occasion);
             None
@@ -95,7 +101,7 @@ fn execute<'py>(
         .and_then(|()| names.set_entry(py, constants.names.mtime.get(py), &py.integer(modified)?));
     match result {
         // The script may have put something else in its place.
-        Ok(()) => Ok(script.loaded(py)?.unwrap_or(module)),
+        Ok(()) => Ok(script.registered(py)?.unwrap_or(module)),
         Err(Raised) => {
             let exception = Exception::take(py);
             if modules.remove_entry(py, name).is_err() {

@@ -8,6 +8,7 @@ mod load;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mod_wsgi_protocol::request::Head;
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ pub(crate) struct Scripts {
 pub(crate) struct Script {
     /// Name of its module.
     name: Kept,
+    /// Whether the module in `sys.modules` is whole; one that is being loaded is there as well.
+    is_whole: AtomicBool,
     /// Held while it is loaded; waited for without the GIL. Others load other scripts meanwhile.
     loading: Mutex<()>,
 }
@@ -61,7 +64,8 @@ impl Scripts {
         }
         let Some(constants) = py.interpreter().constants() else { return Err(Raised) };
         let name = constants.module_name(py, path)?.keep(py);
-        let script = Arc::new(Script { name, loading: Mutex::new(()) });
+        let script =
+            Arc::new(Script { name, is_whole: AtomicBool::new(false), loading: Mutex::new(()) });
         let mut known = self.known.lock();
         Ok(Arc::clone(known.entry(path.to_vec()).or_insert(script)))
     }
@@ -127,6 +131,14 @@ fn try_find<'py>(
 impl Script {
     /// The module, if it is loaded.
     fn loaded<'py>(&self, py: Attached<'py>) -> PyResult<Option<Object<'py>>> {
+        if !self.is_whole.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.registered(py)
+    }
+
+    /// What `sys.modules` has under its name.
+    fn registered<'py>(&self, py: Attached<'py>) -> PyResult<Option<Object<'py>>> {
         let Some(constants) = py.interpreter().constants() else { return Ok(None) };
         constants.modules.get(py).entry(py, self.name.get(py))
     }

@@ -22,8 +22,6 @@ pub(super) enum Happening {
     Orphaned,
     /// A signal for mod_wsgi.
     Signal(Signal),
-    /// A signal that Python code handles.
-    PythonSignal,
     /// Connections wait to be accepted.
     Connections,
     /// A worker has become idle.
@@ -54,14 +52,8 @@ impl Waiting<'_> {
         );
         let mut happened = Vec::new();
         match readable {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                while let Some(signal) = self.signals.next() {
-                    happened.push(Happening::Signal(signal));
-                }
-                if happened.is_empty() {
-                    happened.push(Happening::PythonSignal);
-                }
-            }
+            // The signal has left a byte for the next turn.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Nothing can be waited for any more; being told nothing is as bad as being alone.
             Err(_) => happened.push(Happening::Orphaned),
             Ok([control, signals, woken, connections]) => {

@@ -60,7 +60,7 @@ impl<'a> Daemon<'a> {
         let system = |what| move |error| StartError::System(what, error);
         let Inheritance { control, listener, region, settings } = start::inherit()?;
         let signals = SignalPipe::install().map_err(system("signal handlers"))?;
-        start::set_up(seat, &settings)?;
+        start::set_up(seat, &settings, signals.writing_end())?;
         let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
@@ -130,7 +130,7 @@ impl<'a> Daemon<'a> {
                     self.shared.ask_for_replacement(Reason::GracefulSignal);
                 }
             }
-            Happening::PythonSignal => self.seat.attach(|py| {
+            Happening::Signal(Signal::Python) => self.seat.attach(|py| {
                 if py.check_signals().is_err() {
                     let text = start::take_traceback(py);
                     log::process(Level::Error, &format!("a Python signal handler failed\n{text}"));

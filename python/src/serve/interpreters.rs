@@ -79,11 +79,10 @@ impl Visits {
         self.subs.iter_mut().chain([&mut self.main]).collect()
     }
 
-    /// Gives all seats up.
+    /// Gives the seat in the main interpreter up. Those in sub-interpreters stay taken, because
+    /// CPython 3.11 aborts when a thread enters an interpreter that every thread has left, and
+    /// there is the end of the process to come in each of them.
     pub(crate) fn leave(self) {
-        for visit in self.subs {
-            visit.leave();
-        }
         self.main.leave();
     }
 }
@@ -119,18 +118,15 @@ impl Interpreters {
         let made = Interpreter::new_sub(main, name, |py| {
             api::set_up(py, settings, is_daemon).map_err(|_| take_traceback(py))
         });
-        let (seat, problem) = match made {
+        let problem = match made {
             Some((seat, Ok(()))) => {
                 subs.insert(name.to_vec(), Some(seat.interpreter()));
                 return Some(seat);
             }
-            Some((seat, Err(traceback))) => (Some(seat), traceback),
-            None => (None, "Python can not make one".to_owned()),
+            Some((_, Err(traceback))) => traceback,
+            None => "Python can not make one".to_owned(),
         };
         subs.insert(name.to_vec(), None);
-        if let Some(seat) = seat {
-            seat.leave();
-        }
         Self::report(name, &problem);
         None
     }

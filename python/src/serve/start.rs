@@ -109,7 +109,8 @@ pub(super) fn inherit() -> Result<Inheritance, StartError> {
 }
 
 /// Makes the main interpreter ready, loads the scripts that the configuration names, and says so.
-pub(super) fn set_up(seat: &Seat, settings: &Settings) -> Result<(), StartError> {
+/// Signals that Python handles are written to `wake`.
+pub(super) fn set_up(seat: &Seat, settings: &Settings, wake: i32) -> Result<(), StartError> {
     let group = String::from_utf8_lossy(&settings.process_group).into_owned();
     if let Some(locale) = &settings.locale
         && !os::set_locale(locale)
@@ -125,7 +126,7 @@ pub(super) fn set_up(seat: &Seat, settings: &Settings) -> Result<(), StartError>
     }
     seat.attach(|py| {
         api::set_up(py, settings, true).map_err(|_| StartError::SetUp(take_traceback(py)))?;
-        describe(py, &group);
+        describe(py, &group, wake);
         for preload in &settings.preload {
             if settings.interpreters && !preload.application_group.is_empty() {
                 continue;
@@ -149,14 +150,18 @@ pub(crate) fn take_traceback(py: Attached<'_>) -> String {
     Exception::take(py).map_or_else(String::new, |exception| exception.format(py))
 }
 
-fn describe(py: Attached<'_>, group: &str) {
+fn describe(py: Attached<'_>, group: &str, wake: i32) {
     let Some(constants) = py.interpreter().constants() else { return };
     let described = constants.support(py, c"describe", []).and_then(|text| text.to_text(py));
     match described {
         Ok(text) => log::process(Level::Info, &format!("process group '{group}': {text}")),
         Err(_) => clear_exception(py),
     }
-    if constants.support(py, c"enable_faulthandler", []).is_err() {
-        clear_exception(py);
+    let set_up = constants
+        .support(py, c"enable_faulthandler", [])
+        .and_then(|_| py.integer(i64::from(wake)))
+        .and_then(|wake| constants.support(py, c"wake_on_signals", [wake.borrow()]));
+    if set_up.is_err() {
+        log::process(Level::Warning, &take_traceback(py));
     }
 }

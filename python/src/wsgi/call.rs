@@ -14,7 +14,7 @@ use super::head::Head;
 use super::input::Body;
 use crate::exchange::{Exchange, Frame, Gone, Progress};
 use crate::interp::{Attached, Class, PyResult, Raised};
-use crate::log::{Level, LineBuffer};
+use crate::log::{self, Level, LineBuffer};
 
 /// A running request.
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Call {
             state.lines.add(text)
         };
         if let Some(lines) = lines {
-            self.log(py, Level::Error, &lines);
+            self.log_anyway(py, &lines);
         }
         Ok(())
     }
@@ -147,7 +147,14 @@ impl Call {
     pub(super) fn flush(&self, py: Attached<'_>) {
         let rest = self.lock(py).lines.flush();
         if let Some(rest) = rest {
-            self.log(py, Level::Error, &rest);
+            self.log_anyway(py, &rest);
+        }
+    }
+
+    /// What was printed is not lost because the client is.
+    fn log_anyway(&self, py: Attached<'_>, text: &str) {
+        if !self.log(py, Level::Error, text) {
+            py.detach(|| log::process(Level::Error, text));
         }
     }
 }

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other side of a daemon process, for tests: a supervisor that starts one, and an httpd child
+that sends it requests.
+
+Written in Python from the descriptions in `protocol/src`, so that a mistake that both Rust sides
+share is noticed.
+"""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import mmap
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOCOL = ROOT / "protocol" / "src"
+
+REQUEST, BODY, BODY_ERROR = 1, 2, 3
+PULL, HEAD, DATA, FILE, LOG, END, REJECT, ERROR = 16, 17, 18, 19, 20, 21, 22, 23
+LAST, INCOMPLETE = 1, 2
+READY, REPLACE, LEAVING, DRAIN, STOP = 1, 2, 3, 16, 17
+NO_SLOT = 0xFFFFFFFF
+DEADLINE = 30.0
+
+# protocol/src/region.rs
+HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 64, 4, 32
+
+
+def library() -> Path:
+    """The library under test: MOD_WSGI_PYTHON_LIBRARY, or what `make` built."""
+    named = os.environ.get("MOD_WSGI_PYTHON_LIBRARY")
+    return Path(named or ROOT / "target" / "modules" / "mod_wsgi_python.abi3.so").resolve()
+
+
+def bootstrap() -> str:
+    """`protocol::bootstrap::SOURCE`."""
+    text = (PROTOCOL / "bootstrap.rs").read_text()
+    source = re.search(r'pub const SOURCE: &str = "\\\n(.*?)\n";', text, re.DOTALL)
+    assert source
+    return source.group(1).replace("\\\\n", "\\n") + "\n"
+
+
+def build_id() -> bytes:
+    found = re.search(rb"\d+\.\d+\.\d+-[0-9a-f]{16}", library().read_bytes())
+    assert found
+    return found.group(0)
+
+
+def keys() -> list[str]:
+    text = (PROTOCOL / "key.rs").read_text()
+    table = re.search(r"pub const KEYS: &\[&str\] = &\[(.*?)\];", text, re.DOTALL)
+    assert table
+    return re.findall(r'"([^"]+)"', table.group(1))
+
+
+KEYS = keys()
+
+
+def short(data: bytes) -> bytes:
+    return struct.pack("<H", len(data)) + data
+
+
+def long(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
+
+
+def optional(data: bytes | None) -> bytes:
+    return b"\0" if data is None else b"\1" + long(data)
+
+
+@dataclasses.dataclass
+class Settings:
+    """`protocol::settings::Settings`, with what most tests need."""
+
+    build_id: bytes = b""
+    process_group: bytes = b"test"
+    application_group: bytes | None = None
+    interpreters: bool = False
+    multithread: bool = True
+    multiprocess: bool = False
+    run_once: bool = False
+    restrict_stdin: bool = False
+    restrict_stdout: bool = False
+    restrict_signal: bool = True
+    case_sensitivity: bool = True
+    threads: int = 2
+    processes: int = 1
+    home: bytes | None = None
+    python_path: bytes | None = None
+    display_name: bytes | None = None
+    locale: bytes | None = None
+    maximum_requests: int = 0
+    socket_timeout: int = 30
+    graceful_timeout: int = 15
+    shutdown_timeout: int = 5
+    peer_uid: int = dataclasses.field(default_factory=os.getuid)
+    process_slot: int = 0
+    geometry: tuple[int, int, int, int] = (2, 4, 1, 1)
+    preload: tuple[tuple[bytes, bytes], ...] = ()
+
+    def encode(self) -> bytes:
+        out = struct.pack("<I", 1) + long(self.build_id or build_id()) + long(self.process_group)
+        out += optional(self.application_group)
+        for flag in (
+            self.interpreters,
+            self.multithread,
+            self.multiprocess,
+            self.run_once,
+            self.restrict_stdin,
+            self.restrict_stdout,
+            self.restrict_signal,
+            self.case_sensitivity,
+        ):
+            out += bytes([flag])
+        out += struct.pack("<II", self.threads, self.processes)
+        for text in (self.home, self.python_path, self.display_name, self.locale):
+            out += optional(text)
+        out += struct.pack(
+            "<QIIIII",
+            self.maximum_requests,
+            self.socket_timeout,
+            self.graceful_timeout,
+            self.shutdown_timeout,
+            self.peer_uid,
+            self.process_slot,
+        )
+        out += struct.pack("<4I", *self.geometry)
+        out += struct.pack("<3I", 2, 4, 66) + long(b"Apache/2.4.66 (test)")
+        out += struct.pack("<I", len(self.preload))
+        for script, group in self.preload:
+            out += long(script) + long(group)
+        return out
+
+
+class Region:
+    """The shared memory of the process group."""
+
+    def __init__(self, geometry: tuple[int, int, int, int]):
+        self.children, self.slots, self.processes, self.sets = geometry
+        self.owners_at = HEADER_WORDS + self.sets * SET_WORDS + self.processes * PROCESS_WORDS
+        end = self.owners_at + self.children + self.processes * self.children
+        self.slots_at = -(-end // SLOT_WORDS) * SLOT_WORDS
+        words = self.slots_at + self.children * self.slots * SLOT_WORDS
+        self.descriptor = os.memfd_create("region")
+        os.ftruncate(self.descriptor, words * 4)
+        self.memory = mmap.mmap(self.descriptor, words * 4)
+
+    def own(self, child: int, pid: int) -> None:
+        struct.pack_into("<I", self.memory, (self.owners_at + child) * 4, pid)
+
+    def mark(self, slot: int) -> int:
+        at = (self.slots_at + slot * SLOT_WORDS) * 4
+        return struct.unpack_from("<I", self.memory, at)[0]
+
+    def close(self) -> None:
+        self.memory.close()
+        os.close(self.descriptor)
+
+
+@dataclasses.dataclass
+class Response:
+    """What the daemon said to one request."""
+
+    status: int = 0
+    status_line: str = ""
+    headers: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    body: bytes = b""
+    logs: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    files: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    frames: list[int] = dataclasses.field(default_factory=list)
+    pulls: list[int] = dataclasses.field(default_factory=list)
+    complete: bool = False
+    error: int | None = None
+    rejected: int | None = None
+
+    def header(self, name: str) -> str | None:
+        return dict(self.headers).get(name)
+
+    def log(self) -> str:
+        return "\n".join(text for _, text in self.logs)
+
+
+class Connection:
+    """A connection of an httpd child."""
+
+    def __init__(self, path: str):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(path)
+        self.received: list[int] = []
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def send_frame(self, kind: int, payload: bytes = b"", flags: int = 0) -> None:
+        self.socket.sendall(struct.pack("<IBBH", len(payload), kind, flags, 0) + payload)
+
+    def _take(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part, ancillary, _, _ = self.socket.recvmsg(count - len(data), socket.CMSG_SPACE(4))
+            for level, kind, value in ancillary:
+                assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+                descriptors = array.array("i")
+                descriptors.frombytes(value)
+                self.received += descriptors
+            if not part:
+                raise EOFError(data)
+            data += part
+        return data
+
+    def frame(self) -> tuple[int, int, bytes]:
+        length, kind, flags, reserved = struct.unpack("<IBBH", self._take(8))
+        assert reserved == 0
+        return kind, flags, self._take(length)
+
+    def at_end(self) -> bool:
+        """Whether the daemon closed the connection; waits for it."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def request(self, script, body: bytes = b"", **options) -> Response:
+        self.send_request(script, body, **options)
+        return self.response(options.get("rest", ()))
+
+    def send_request(self, script, body: bytes = b"", **options) -> None:
+        self.send_frame(REQUEST, encode_request(script, body, **options))
+
+    def response(self, rest=()) -> Response:
+        """Reads a response; `rest` are the pieces of the body that are given when asked for, bytes
+        or the number of an error."""
+        response = Response()
+        pieces = list(rest)
+        while True:
+            kind, flags, payload = self.frame()
+            response.frames.append(kind)
+            if kind == PULL:
+                (most,) = struct.unpack("<I", payload)
+                response.pulls.append(most)
+                self._answer(most, pieces)
+            elif kind == LOG:
+                response.logs.append((payload[0], payload[1:].decode()))
+            elif kind == HEAD:
+                response.body += decode_head(payload, response)
+            elif kind == DATA:
+                response.body += payload
+            elif kind == FILE:
+                offset, length = struct.unpack("<QQ", payload)
+                response.files.append((offset, length))
+                descriptor = self.received.pop()
+                response.body += os.pread(descriptor, length, offset)
+                os.close(descriptor)
+            elif kind == END:
+                response.complete = not flags & INCOMPLETE
+                return response
+            elif kind == REJECT:
+                response.rejected = payload[0]
+                return response
+            elif kind == ERROR:
+                (response.error,) = struct.unpack("<H", payload)
+                return response
+            else:
+                raise AssertionError(f"frame of kind {kind}")
+            if kind in (HEAD, DATA) and flags & LAST:
+                response.complete = True
+                return response
+
+    def _answer(self, most: int, pieces: list) -> None:
+        if most == 0:
+            self.send_frame(BODY)
+            return
+        piece = pieces.pop(0) if pieces else b""
+        if isinstance(piece, int):
+            self.send_frame(BODY_ERROR, bytes([piece]) + b"reason")
+            return
+        if len(piece) > most:
+            pieces.insert(0, piece[most:])
+            piece = piece[:most]
+        self.send_frame(BODY, piece, 0 if pieces else LAST)
+
+
+def encode_request(
+    script,
+    body: bytes = b"",
+    environ: dict[str, str] | None = None,
+    group: str = "",
+    callable_object: str = "application",
+    pulled: bool = False,
+    slot: int = NO_SLOT,
+    mark: int = 1,
+    reloading: bool = True,
+    mtime: int | None = None,
+    rest=(),
+) -> bytes:
+    script = os.fspath(script)
+    if mtime is None:
+        try:
+            mtime = os.stat(script).st_mtime_ns // 1000
+        except OSError:
+            mtime = -1
+    out = struct.pack("<IIBB", slot, mark, bool(pulled or rest), reloading)
+    out += struct.pack("<qqqq", 1_700_000_000_000_000, 1_700_000_000_100_000, -1, mtime)
+    out += short(os.fsencode(script)) + short(group.encode()) + short(callable_object.encode())
+    entries = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SCRIPT_FILENAME": script,
+        "mod_wsgi.application_group": group,
+    } | (environ or {})
+    out += struct.pack("<H", len(entries))
+    for name, value in entries.items():
+        if name in KEYS:
+            out += bytes([KEYS.index(name) + 1])
+        else:
+            out += b"\0" + short(name.encode("latin-1"))
+        out += long(value.encode("utf-8", "surrogateescape"))
+    return out + body
+
+
+def decode_head(payload: bytes, response: Response) -> bytes:
+    status, length = struct.unpack_from("<HH", payload)
+    at = 4 + length
+    response.status, response.status_line = status, payload[4:at].decode("latin-1")
+    (count,) = struct.unpack_from("<H", payload, at)
+    at += 2
+    for _ in range(count):
+        pair = []
+        for form in ("<H", "<I"):
+            (length,) = struct.unpack_from(form, payload, at)
+            at += struct.calcsize(form)
+            pair.append(payload[at : at + length].decode("latin-1"))
+            at += length
+        response.headers.append(tuple(pair))
+    return payload[at:]
+
+
+class Daemon:
+    """A daemon process with its supervisor's ends of everything."""
+
+    def __init__(self, python: str, folder: Path, settings: Settings, env=None, wait: bool = True):
+        self.settings = settings
+        self.region = Region(settings.geometry)
+        self.region.own(0, os.getpid())
+        self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.path = str(folder / "socket")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(16)
+        self.output, output = os.pipe()
+        inherited = [control.fileno(), listener.fileno(), self.region.descriptor]
+        self.process = subprocess.Popen(
+            [python, "-c", STARTER, *map(str, inherited), python, bootstrap(), str(library())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=inherited,
+            env={**os.environ, **(env or {})},
+        )
+        control.close()
+        listener.close()
+        os.close(output)
+        self.text = ""
+        self.control.settimeout(DEADLINE)
+        self.control.send(settings.encode())
+        if wait:
+            assert self.told() == (READY, 5), self.log()
+
+    def told(self) -> tuple[int, int] | None:
+        """The next message of the daemon; None when it is gone."""
+        message = self.control.recv(64)
+        return struct.unpack_from("<II", message) if message else None
+
+    def tell(self, control: int, value: int = 0) -> None:
+        self.control.send(struct.pack("<IIQ", control, value, 0))
+
+    def connect(self) -> Connection:
+        return Connection(self.path)
+
+    def request(self, script, body: bytes = b"", **options) -> Response:
+        with self.connect() as connection:
+            return connection.request(script, body, **options)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def log(self, until: str = "") -> str:
+        """What the process wrote; waits until `until` is in it, or, without, for its end."""
+        limit = time.monotonic() + DEADLINE
+        while not until or until not in self.text:
+            left = limit - time.monotonic()
+            ready, _, _ = select.select([self.output], [], [], max(left, 0))
+            assert ready, f"no {until!r} in:\n{self.text}"
+            data = os.read(self.output, 65536)
+            if not data:
+                break
+            self.text += data.decode("utf-8", "replace")
+        return self.text
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.control.close()
+        self.region.close()
+        os.close(self.output)
+
+
+# Moves the inherited descriptors to where a daemon process expects them, then becomes it.
+STARTER = """
+import fcntl, os, sys
+numbers = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 20) for number in sys.argv[1:4]]
+for target, number in zip((3, 4, 5), numbers):
+    os.dup2(number, target)
+os.closerange(6, 64)
+python = sys.argv[4]
+os.execv(python, [python, "-c", sys.argv[5], sys.argv[6], "daemon"])
+"""
+
+
+class Embedded:
+    """A process with an interpreter inside, as an httpd child has one in embedded mode."""
+
+    def __init__(self, python: str, folder: Path, settings: Settings, env=None, wait: bool = True):
+        settings = dataclasses.replace(
+            settings, process_group=b"", interpreters=True, geometry=(0, 0, 0, 0)
+        )
+        self.path = str(folder / "socket")
+        (folder / "settings").write_bytes(settings.encode())
+        self.output, output = os.pipe()
+        host = library().parent / "examples" / "embedded_host"
+        named = os.environ.get("MOD_WSGI_EMBEDDED_HOST", host)
+        self.process = subprocess.Popen(
+            [named, self.libpython(python), python, library(), bootstrap(), folder / "settings", self.path],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(env or {})},
+        )
+        os.close(output)
+        self.text = ""
+        if wait:
+            self.log("ready\n")
+
+    @staticmethod
+    def libpython(python: str) -> str | None:
+        """The shared library of an interpreter, if it has one."""
+        probe = "import sysconfig as s; print(*map(s.get_config_var, ('LIBDIR', 'INSTSONAME')))"
+        found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)
+        path = Path(*found.stdout.split())
+        return str(path) if path.suffix != ".a" and path.exists() else None
+
+    connect = Daemon.connect
+    request = Daemon.request
+    log = Daemon.log
+    wait = Daemon.wait
+
+    def stop(self) -> None:
+        """Ends the process as httpd ends a child."""
+        self.process.stdin.close()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        os.close(self.output)
