@@ -367,7 +367,7 @@ class Daemon:
         self.path = str(folder / "socket")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self.path)
-        listener.listen(16)
+        listener.listen(64)
         self.output, output = os.pipe()
         inherited = [control.fileno(), listener.fileno(), self.region.descriptor]
         self.process = subprocess.Popen(
