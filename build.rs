@@ -63,6 +63,8 @@ const FUNCTIONS: &[&str] = &[
     "apr_pool_cleanup_register",
     "apr_pool_cleanup_null",
     "apr_pool_cleanup_kill",
+    "apr_pool_create_ex",
+    "apr_pool_destroy",
     "apr_pool_userdata_get",
     "apr_pool_userdata_set",
     "apr_proc_other_child_register",

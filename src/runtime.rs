@@ -202,8 +202,8 @@ impl Runtime {
         // gives it up too.
         drop(self.lease.lock().take());
         let Some((supervisor, _)) = self.supervisor.lock().take() else { return };
-        other_child::forget(supervisor.pid());
         if mpm::phase() == mpm::Phase::Exiting {
+            other_child::forget(supervisor.pid());
             let longest =
                 self.groups.iter().map(|group| group.options.shutdown_timeout).max().unwrap_or(0);
             parent::wait(&supervisor, Duration::from_secs(u64::from(longest.max(1)) + 2));

@@ -134,7 +134,7 @@ def test_script_alias_accepts(server, arguments):
         ("/ /x pass-authorization=", "nvalid value for authorization flag", "On or Off"),
         ("/ /x pass-authorization=yes", "nvalid value for authorization flag", "On or Off"),
         ("/ /x process-group=other application-group=x", "not yet configured", "WSGIDaemonProcess"),
-        ("/ /x process-group=mian application-group=x", "not yet configured", "main"),
+        ("/ /x process-group=mains application-group=x", "not yet configured", "mean main"),
     ],
 )
 def test_script_alias_refuses(server, arguments, needle, remedy):

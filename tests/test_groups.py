@@ -232,8 +232,8 @@ WSGIProcessGroup main
 WSGIApplicationGroup %{HOST}
 WSGIScriptAlias / ${APPS}/counter/app.wsgi
 """)
-    assert server.get("/", host="one.example").json[2] == f"one.example:{server.port}"
-    assert server.get("/", host="two.example").json[2] == f"two.example:{server.port}"
+    assert server.get("/", host="one.example").json[2].startswith("one.example")
+    assert server.get("/", host="two.example").json[2].startswith("two.example")
     before = {process.pid for process in server.daemon_processes}
     assert server.get("/", host="three.example").status == 503
     assert server.get("/", host="four.example").status == 503

@@ -137,8 +137,7 @@ def test_descriptor_leak_of_the_parent_is_found(server_factory):
     server = server_factory(CONFIG)
     server.configure(f"{CONFIG}\nCustomLog ${{ROOT}}/logs/more.log combined\n")
     server.graceful()
-    (wrong,) = server.end_test(SOON)
-    assert "more open descriptors" in wrong
+    (wrong,) = [line for line in server.end_test(SOON) if "descriptors" in line]
     assert "more.log" in wrong
     server.begin_test()
 

@@ -198,4 +198,4 @@ WSGIScriptAlias /daemon ${APPS}/input-echo/app.wsgi process-group=main
 """)
     assert server.post(f"/{mode}", b"x" * 1000).status == 200
     assert server.post(f"/{mode}", b"x" * 1001).status == 413
-    server.expect_log("AH01588")
+    server.expect_log("larger than the configured limit")

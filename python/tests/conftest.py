@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the daemon side alone: a real interpreter, and this process as supervisor and httpd child.
+"""Tests of the Python side alone: a real interpreter, and this process as supervisor and child.
 
 Each test runs with every interpreter that is found; MOD_WSGI_TEST_PYTHONS (colon-separated) names
 others. The library is the one that `make` built, or MOD_WSGI_PYTHON_LIBRARY.

@@ -41,6 +41,19 @@ def library() -> Path:
     return Path(named or ROOT / "target" / "modules" / "mod_wsgi_python.abi3.so").resolve()
 
 
+def embedded_host() -> Path:
+    """The program that stands for an httpd child: MOD_WSGI_EMBEDDED_HOST, or what cargo built
+    (`cargo build --example embedded_host`)."""
+    named = os.environ.get("MOD_WSGI_EMBEDDED_HOST")
+    if named:
+        return Path(named)
+    folders = [library().parent, ROOT / "target" / "release", ROOT / "target" / "debug"]
+    built = [folder / "examples" / "embedded_host" for folder in folders]
+    found = [path for path in built if path.exists()]
+    assert found, "the example embedded_host is not built"
+    return found[0]
+
+
 def bootstrap() -> str:
     """`protocol::bootstrap::SOURCE`."""
     text = (PROTOCOL / "bootstrap.rs").read_text()
@@ -452,10 +465,9 @@ class Embedded:
         self.path = str(folder / "socket")
         (folder / "settings").write_bytes(settings.encode())
         self.output, output = os.pipe()
-        host = library().parent / "examples" / "embedded_host"
-        named = os.environ.get("MOD_WSGI_EMBEDDED_HOST", host)
+        words = [self.libpython(python), python, library(), bootstrap(), folder / "settings"]
         self.process = subprocess.Popen(
-            [named, self.libpython(python), python, library(), bootstrap(), folder / "settings", self.path],
+            [embedded_host(), *words, self.path],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

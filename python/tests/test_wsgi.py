@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL
+from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL, REPLACE
 
 LARGE = 300_000
 
@@ -444,7 +444,12 @@ def test_output_before_the_body_was_read(start, script):
 
 
 def wrapped(headers="[]", prepare="", block=""):
-    return f"f = open(environ['QUERY_STRING'], 'rb')\n{prepare}\nstart_response('200 OK', {headers})\nreturn environ['wsgi.file_wrapper'](f{block})"
+    return f"""
+f = open(environ['QUERY_STRING'], 'rb')
+{prepare}
+start_response('200 OK', {headers})
+return environ['wsgi.file_wrapper'](f{block})
+"""
 
 
 @pytest.fixture
@@ -510,8 +515,8 @@ def pipe(data):
 
 
 def test_a_wrapper_behind_other_output_is_read(run, file):
-    body = "w = start_response('200 OK', [])\nw(b'>')\nreturn environ['wsgi.file_wrapper'](open(__file__, 'rb'))"
-    response = run(body)
+    body = "w = start_response('200 OK', [])\nw(b'>')\n"
+    response = run(body + "return environ['wsgi.file_wrapper'](open(__file__, 'rb'))")
     assert response.body.startswith(b">") and FILE not in response.frames
 
 
@@ -561,7 +566,8 @@ environ['wsgi.errors'].write('no line end')
 
 def test_what_threads_of_the_application_print_belongs_to_the_process(start, script):
     daemon = start()
-    body = "import threading\nt = threading.Thread(target=print, args=('aside',))\nt.start()\nt.join()\n"
+    body = "import threading\nt = threading.Thread(target=print, args=('aside',))\n"
+    body += "t.start()\nt.join()\n"
     response = daemon.request(script(application(body + OK + "return []")))
     assert "aside" not in response.log()
     assert "\x013aside\n" in daemon.log("aside\n")
@@ -610,6 +616,14 @@ def test_restricted_streams(run, name):
     assert f"OSError: access to sys.{name} is restricted" in response.log()
 
 
+@pytest.mark.daemon_only
+def test_restricted_stdout_does_not_disturb_the_end(start):
+    daemon = start(restrict_stdout=True, restrict_stdin=True)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert "OSError" not in daemon.log()
+
+
 # Scripts
 
 
@@ -639,7 +653,7 @@ def test_the_module_of_a_script(start, script):
     "source, number",
     [
         ("1 +", "WSGI0105"),
-        ("# coding: utf-8\nx = '\\xff'".encode().decode("unicode_escape"), "WSGI0105"),
+        ("# coding: utf-8\nx = '\xff'", "WSGI0105"),
         ("raise ValueError('import')", "WSGI0109"),
         ("import sys; sys.exit(1)", "WSGI0107"),
     ],
@@ -765,10 +779,10 @@ def test_programs_of_the_application_inherit_no_descriptors(start, script):
     path = script("""
         import os, subprocess
         def application(environ, start_response):
-            listing = subprocess.run(
-                ["sh", "-c", "ls -l /proc/self/fd"], close_fds=False, capture_output=True, text=True)
+            command = ["sh", "-c", "ls -l /proc/self/fd"]
+            listing = subprocess.run(command, close_fds=False, capture_output=True)
             start_response("200 OK", [])
-            return [listing.stdout.encode()]
+            return [listing.stdout]
     """)
     listing = start().request(path).body.decode()
     assert "socket" not in listing and "memfd" not in listing and "eventpoll" not in listing
@@ -791,6 +805,46 @@ def test_a_forked_child_dies_of_a_signal_without_ending_the_daemon(start, script
     daemon = start()
     assert daemon.request(path).body == b"15"
     assert daemon.request(hello).status == 200
+
+
+def test_a_forked_child_that_returns_does_not_answer(start, script, hello):
+    path = script("""
+        import os
+        def application(environ, start_response):
+            pid = os.fork()
+            if pid == 0:
+                print("in the child")
+                start_response("200 OK", [])
+                return [b"child"] if environ["QUERY_STRING"] else iter([b"child"])
+            _, status = os.waitpid(pid, 0)
+            start_response("200 OK", [])
+            return [b"parent %d" % os.WEXITSTATUS(status)]
+    """)
+    process = start()
+    for query in ("", "list"):
+        response = process.request(path, environ={"QUERY_STRING": query})
+        assert response.body == b"parent 255" and "in the child" not in response.log()
+    assert "returned into mod_wsgi" in process.log("returned into mod_wsgi")
+    assert "in the child" in process.log("in the child")
+    assert process.request(hello).status == 200
+
+
+def test_prints_of_a_forked_child_do_not_disturb_the_response(start, script):
+    path = script("""
+        import os
+        def application(environ, start_response):
+            pid = os.fork()
+            if pid == 0:
+                print("from the child", file=environ["wsgi.errors"])
+                os._exit(0)
+            os.waitpid(pid, 0)
+            start_response("200 OK", [])
+            return [b"parent"]
+    """)
+    process = start()
+    response = process.request(path)
+    assert response.body == b"parent" and "from the child" not in response.log()
+    assert "from the child" in process.log("from the child")
 
 
 @pytest.mark.daemon_only
@@ -819,6 +873,31 @@ def test_signal_handlers_work_where_they_are_allowed(start, script):
     daemon = start(restrict_signal=False, preload=((os.fsencode(path), b""),))
     daemon.signal(signal.SIGUSR2)
     assert "handled 12" in daemon.log("handled 12")
+
+
+@pytest.mark.daemon_only
+def test_sighup_and_sigusr2_are_told_to_subscribers(start, script, hello):
+    path = script("""
+        import mod_wsgi
+        @mod_wsgi.subscribe_signals
+        def signalled(name, signame, signum):
+            print(name, signame, signum)
+        application = None
+    """)
+    daemon = start(preload=((os.fsencode(path), b""),))
+    daemon.signal(signal.SIGHUP)
+    daemon.log("process_signal SIGHUP 1")
+    daemon.signal(signal.SIGUSR2)
+    daemon.log("process_signal SIGUSR2 12")
+    assert daemon.request(hello).status == 200
+
+
+@pytest.mark.daemon_only
+def test_sigxcpu_asks_for_a_replacement(start, hello):
+    daemon = start()
+    daemon.signal(signal.SIGXCPU)
+    assert daemon.told() == (REPLACE, 2)
+    assert daemon.request(hello).status == 200
 
 
 @pytest.mark.daemon_only
@@ -895,8 +974,9 @@ def test_the_python_path(start, script, tmp_path):
 @pytest.mark.daemon_only
 def test_the_main_thread_is_the_main_thread(run):
     body = "import threading\nmain = threading.main_thread()\n"
-    response = run(body + OK + "return [f'{main.name} {threading.current_thread() is main}'.encode()]")
-    assert response.body == b"MainThread False"
+    body += "assert threading.current_thread() is not main\n"
+    response = run(body + OK + "return [main.name.encode()]")
+    assert response.body == b"MainThread"
 
 
 @pytest.mark.daemon_only
@@ -952,6 +1032,24 @@ return [b'done']
     response = run(body)
     assert response.body == b"done", response.log()
     assert (4, "two\nlines") in response.logs
+
+
+def test_active_requests(start, script):
+    process = start(threads=1)
+    path = script("""
+        import mod_wsgi
+        def application(environ, start_response):
+            before = repr(mod_wsgi.active_requests)
+            mod_wsgi.request_data()["mine"] = environ["mod_wsgi.request_id"]
+            start_response("200 OK", [])
+            return [f"{before} {mod_wsgi.active_requests}".encode()]
+    """)
+    answers = [
+        process.request(path, environ={"mod_wsgi.request_id": name}).body.decode()
+        for name in ("one", "two")
+    ]
+    # Requests are registered once somebody has looked.
+    assert answers == ["{} {}", "{'two': {}} {'two': {'mine': 'two'}}"]
 
 
 def test_events(start, script):

@@ -81,6 +81,18 @@ impl<'a> Server<'a> {
         unsafe { self.record().process.as_ref().and_then(|process| Pool::from_ptr(process.pconf)) }
     }
 
+    /// A new pool that lives until it is destroyed, or the process ends.
+    pub(crate) fn subpool_of_process(&self) -> Option<*mut sys::apr_pool_t> {
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: the process record and its pool outlive every server; one pointer is written.
+        unsafe {
+            let parent = self.record().process.as_ref()?.pool;
+            let none = std::ptr::null_mut();
+            let status = sys::apr_pool_create_ex(&raw mut pool, parent, None, none);
+            (status == sys::APR_SUCCESS && !pool.is_null()).then_some(pool)
+        }
+    }
+
     /// A path in httpd's runtime directory.
     pub(crate) fn runtime_path(&self, name: &str) -> std::path::PathBuf {
         let name = super::c_string(name.as_bytes());

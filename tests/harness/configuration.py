@@ -88,7 +88,7 @@ DefaultRuntimeDir "{root}/run"
 PidFile "{root}/run/httpd.pid"
 ErrorLog "{root}/logs/error.log"
 CustomLog "{root}/logs/access.log" "%v %a \\"%r\\" %>s %b"
-LogLevel info wsgi:debug
+LogLevel info
 DocumentRoot "{root}/htdocs"
 Timeout {max(5, int(DEADLINE))}
 <Directory />
@@ -106,6 +106,6 @@ Timeout {max(5, int(DEADLINE))}
 </IfModule>
 """)
     if module:
-        lines.append(f'WSGISocketPrefix "{root}/run/wsgi"\n')
+        lines.append(f'LogLevel wsgi:debug\nWSGISocketPrefix "{root}/run/wsgi"\n')
     lines.append(_PREFORK if mpm == "prefork" else _THREADED)
     return "".join(lines)

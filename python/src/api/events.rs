@@ -33,8 +33,31 @@ pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
     Ok(data)
 }
 
-/// Ends the data of a request.
-pub(crate) fn forget_request_data(py: Attached<'_>) {
+/// `mod_wsgi.active_requests`, if somebody has looked at it.
+fn active_requests<'py>(py: Attached<'py>) -> Option<Object<'py>> {
+    let constants = py.interpreter().constants()?;
+    let active = constants.module.get(py).entry(py, constants.names.active_requests.get(py));
+    active.unwrap_or_else(|Raised| {
+        clear_exception(py);
+        None
+    })
+}
+
+/// A request begins: it is to be seen in `mod_wsgi.active_requests`.
+pub(crate) fn register_request<'py>(py: Attached<'py>, environ: &Object<'py>) {
+    let Some(active) = active_requests(py) else { return };
+    let register = || match environ.entry_named(py, c"mod_wsgi.request_id")? {
+        Some(id) => active.set_entry(py, id.borrow(), &request_data(py)?),
+        None => Ok(()),
+    };
+    quietly(py, register());
+}
+
+/// A request ends.
+pub(crate) fn forget_request<'py>(py: Attached<'py>, id: Option<&Object<'py>>) {
+    if let (Some(active), Some(id)) = (active_requests(py), id) {
+        quietly(py, active.remove_entry(py, id.borrow()));
+    }
     if let Some(data) = DATA.with_borrow_mut(Option::take) {
         data.release(py);
     }
@@ -174,14 +197,19 @@ pub(crate) fn request_finished<'py>(py: Attached<'py>, environ: &Object<'py>) {
     quietly(py, publish());
 }
 
-/// The process ends.
-pub(crate) fn process_stopping(py: Attached<'_>, reason: &str) {
+/// Tells those who have subscribed to events, then those who have subscribed to `also`.
+fn publish_to_both<'py>(
+    py: Attached<'py>,
+    name: &str,
+    also: &std::ffi::CStr,
+    fill: impl FnOnce(&Object<'py>) -> PyResult<()>,
+) {
     let Some(constants) = py.interpreter().constants() else { return };
     let publish = || {
         let payload = py.dict()?;
-        payload.set_entry_named(py, c"shutdown_reason", &py.text(reason)?)?;
-        let name = py.text("process_stopping")?;
-        for list in [c"event_callbacks", c"shutdown_callbacks"] {
+        fill(&payload)?;
+        let name = py.text(name)?;
+        for list in [c"event_callbacks", also] {
             if let Some(callbacks) = constants.module.get(py).entry_named(py, list)? {
                 constants.support(
                     py,
@@ -193,4 +221,19 @@ pub(crate) fn process_stopping(py: Attached<'_>, reason: &str) {
         Ok(())
     };
     quietly(py, publish());
+}
+
+/// The process ends.
+pub(crate) fn process_stopping(py: Attached<'_>, reason: &str) {
+    publish_to_both(py, "process_stopping", c"shutdown_callbacks", |payload| {
+        payload.set_entry_named(py, c"shutdown_reason", &py.text(reason)?)
+    });
+}
+
+/// A signal came that means nothing to mod_wsgi.
+pub(crate) fn process_signal(py: Attached<'_>, signal: os::Published) {
+    publish_to_both(py, "process_signal", c"signal_callbacks", |payload| {
+        payload.set_entry_named(py, c"signame", &py.text(signal.name())?)?;
+        payload.set_entry_named(py, c"signum", &py.integer(i64::from(signal.number()))?)
+    });
 }

@@ -16,8 +16,8 @@ use crate::log::{self, Level};
 use crate::wsgi::{Adapter, Input, Restricted, Stream, Template, text_wrapper};
 
 pub(crate) use events::{
-    forget_request_data, process_stopping, request_exception, request_finished, request_started,
-    response_started,
+    forget_request, process_signal, process_stopping, register_request, request_exception,
+    request_finished, request_started, response_started,
 };
 pub(crate) use functions::Api;
 
@@ -66,6 +66,8 @@ pub(crate) struct Names {
     pub(crate) close: Kept,
     pub(crate) mtime: Kept,
     pub(crate) reload_required: Kept,
+    pub(crate) active_requests: Kept,
+    pub(crate) request_id: Kept,
     pub(crate) utf8: Kept,
     pub(crate) replace: Kept,
 }
@@ -79,6 +81,8 @@ impl Names {
             close: name(c"close")?,
             mtime: name(c"__mtime__")?,
             reload_required: name(c"reload_required")?,
+            active_requests: name(c"active_requests")?,
+            request_id: name(c"mod_wsgi.request_id")?,
             utf8: name(c"utf-8")?,
             replace: name(c"replace")?,
         })
@@ -235,6 +239,7 @@ fn settings_dict<'py>(
     set(c"processes", &py.integer(i64::from(settings.processes))?)?;
     set(c"home", &optional(settings.home.as_deref())?)?;
     set(c"python_path", &optional(settings.python_path.as_deref())?)?;
+    set(c"restrict_stdout", &py.boolean(settings.restrict_stdout)?)?;
     set(c"restrict_signal", &py.boolean(settings.restrict_signal)?)?;
     set(c"case_sensitivity", &py.boolean(settings.case_sensitivity)?)?;
     set(c"apache_description", &py.latin1(&settings.apache_description)?)?;

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F821 - `_support` is put into the namespace before this runs
 """The module `mod_wsgi` as applications import it."""
 
 version = _support["settings"]["version"]
@@ -19,7 +20,7 @@ class RequestTimeout(BaseException):
 class FileWrapper:
     """Wraps a file-like object for `wsgi.file_wrapper` (PEP 3333)."""
 
-    __slots__ = ("_blksize", "_closed", "_filelike", "__weakref__")
+    __slots__ = ("__weakref__", "_blksize", "_closed", "_filelike")
 
     def __init__(self, filelike, blksize=8192):
         if blksize < 0:
@@ -44,7 +45,7 @@ class FileWrapper:
     def __next__(self):
         data = self.filelike.read(self._blksize)
         if type(data) is not bytes and not isinstance(data, bytes):
-            raise TypeError("file-like object must give bytes, not %s" % type(data).__name__)
+            raise TypeError(f"file-like object must give bytes, not {type(data).__name__}")
         if not data:
             raise StopIteration
         return data
@@ -55,7 +56,7 @@ class FileWrapper:
         self._closed = True
         close = getattr(self._filelike, "close", None)
         if close is not None:
-            try:
+            try:  # noqa: SIM105 - contextlib is not imported for this
                 close()
             except Exception:
                 pass
@@ -138,6 +139,6 @@ def __getattr__(name):
     elif name == "active_requests":
         value = {}
     else:
-        raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
+        raise AttributeError(f"module 'mod_wsgi' has no attribute {name!r}")
     globals()[name] = value
     return value

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: F821 - some names are put into the namespace before this runs
 """Functions that the Rust code calls when an interpreter is set up or a script is first used.
 
 Runs in a namespace of its own, with `functions` (of the Rust code), `settings` (a dict) and
@@ -43,6 +44,11 @@ def set_up_interpreter():
     sys.argv = ["mod_wsgi"]
     if sys.path and sys.path[0] == "":
         del sys.path[0]
+    if settings["restrict_stdout"]:
+        import atexit
+
+        # Python flushes it after the last exit function, and this is the last.
+        atexit.register(setattr, sys, "stdout", None)
     if settings["restrict_signal"]:
         intercept_signals()
     extend_path()
@@ -57,9 +63,7 @@ def extend_path():
         if not directory:
             continue
         if not os.path.isdir(directory):
-            functions.log(
-                3, "WSGI0095: directory '%s' of the Python path does not exist" % directory
-            )
+            functions.log(3, f"WSGI0095: directory '{directory}' of the Python path does not exist")
         site.addsitedir(directory)
     added = [entry for entry in sys.path if entry not in before]
     if added:
@@ -79,8 +83,10 @@ def intercept_signals():
     def intercept(signalnum, handler):
         if os.getpid() != owner:
             return register(signalnum, handler)
-        text = "registration of a handler for signal %d was ignored (WSGIRestrictSignal)"
-        functions.log(6, text % signalnum)
+        signal_name = signal.Signals(signalnum).name
+        functions.log(
+            6, f"registration of a handler for {signal_name} was ignored (WSGIRestrictSignal)"
+        )
         for line in "".join(traceback.format_stack()).splitlines():
             functions.log(6, line)
         return handler
@@ -98,7 +104,7 @@ def publish(callbacks, name, payload):
         except Exception:
             import traceback
 
-            functions.log(3, "WSGI0112: callback for event '%s' failed" % name)
+            functions.log(3, f"WSGI0112: callback for event '{name}' failed")
             for line in traceback.format_exc().splitlines():
                 functions.log(3, line)
         else:
@@ -110,6 +116,7 @@ def publish(callbacks, name, payload):
 def run_exit_functions():
     """What the interpreter runs at exit, without ending it."""
     import atexit
+    import contextlib
     import threading
 
     # Before 3.13, _shutdown() waits for ever for the thread that imported `threading`, when it is
@@ -121,17 +128,15 @@ def run_exit_functions():
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
 
 
 def describe():
     """Version, prefix and GIL, for the line at the start."""
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-    version = "%d.%d.%d" % sys.version_info[:3]
-    return "Python %s in %s (%s)" % (version, sys.prefix, "GIL" if gil else "free-threaded")
+    version = ".".join(map(str, sys.version_info[:3]))
+    return f"Python {version} in {sys.prefix} ({'GIL' if gil else 'free-threaded'})"
 
 
 def wake_on_signals(descriptor):

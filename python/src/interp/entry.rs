@@ -83,6 +83,7 @@ unsafe extern "C" fn run(
 ) -> *mut ffi::PyObject {
     let outcome = guarded(Outcome::Exit(1), || {
         install_panic_log();
+        crate::os::watch_forks();
         // SAFETY: Python calls a method attached; the bootstrap calls `run` once in a process, so
         // the interpreter has no record. `arguments` is a live tuple. The token and the references
         // made of it end with the inner block, before `step_out`.

@@ -14,9 +14,10 @@ pub(crate) use descriptor::{dup, file_size_if_regular, inherit, write_all};
 pub(crate) use epoll::Epoll;
 pub(crate) use memory::SharedMemory;
 pub(crate) use process::{
-    exit_now, file_modification, set_locale, set_title, thread_stack_size, wall_clock_micros,
+    exit_now, file_modification, is_forked_child, set_locale, set_title, thread_stack_size,
+    wall_clock_micros, watch_forks,
 };
-pub(crate) use signal::{Signal, SignalPipe};
+pub(crate) use signal::{Published, Signal, SignalPipe};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};
 
 /// The result of a call that returns -1 and sets errno.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Microseconds since the epoch.
@@ -81,6 +82,25 @@ pub(crate) fn set_title(title: &[u8]) -> bool {
     }
     set_thread_name(title);
     true
+}
+
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_fork() {
+    IS_FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Makes children that the application forks know that they are such.
+pub(crate) fn watch_forks() {
+    // SAFETY: pthread_atfork takes functions without arguments; the one for the child only stores
+    // to an atomic. Without memory for it, forked children are not told apart.
+    unsafe { libc::pthread_atfork(None, None, Some(note_fork)) };
+}
+
+/// Whether this process is a child that the application forked, and not what `watch_forks` was
+/// called in.
+pub(crate) fn is_forked_child() -> bool {
+    IS_FORKED.load(Ordering::Relaxed)
 }
 
 /// Ends the process without running anything of it.

@@ -13,16 +13,49 @@ use super::checked;
 pub(crate) enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGUSR1.
+    /// SIGUSR1, or SIGXCPU: the process has used up the processor time that it may.
     Graceful,
+    /// SIGHUP or SIGUSR2, which mean nothing to mod_wsgi but may to the application.
+    Published(Published),
     /// One that Python code handles: the main thread has to run its handlers.
     Python,
+}
+
+/// A signal that is only told to applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// SIGHUP.
+    Hangup,
+    /// SIGUSR2.
+    User2,
+}
+
+impl Published {
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::User2 => "SIGUSR2",
+        }
+    }
+
+    /// Its number.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Hangup => libc::SIGHUP,
+            Self::User2 => libc::SIGUSR2,
+        }
+    }
 }
 
 /// Bytes in the pipe. Python writes the numbers of its signals, which are below these.
 const STOP: u8 = 0xf0;
 /// See [`STOP`].
 const GRACEFUL: u8 = 0xf1;
+/// See [`STOP`].
+const HANGUP: u8 = 0xf2;
+/// See [`STOP`].
+const USER2: u8 = 0xf3;
 
 /// Write end of the pipe, -1 before there is one.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
@@ -40,7 +73,12 @@ extern "C" fn handle(signal: libc::c_int) {
         if libc::getpid() == OWNER.load(Ordering::Relaxed) {
             let errno = libc::__errno_location();
             let before = *errno;
-            let byte = if signal == libc::SIGUSR1 { GRACEFUL } else { STOP };
+            let byte = match signal {
+                libc::SIGUSR1 | libc::SIGXCPU => GRACEFUL,
+                libc::SIGHUP => HANGUP,
+                libc::SIGUSR2 => USER2,
+                _ => STOP,
+            };
             libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
             *errno = before;
         } else {
@@ -53,7 +91,7 @@ extern "C" fn handle(signal: libc::c_int) {
 }
 
 impl SignalPipe {
-    /// Makes the pipe and installs handlers for SIGTERM, SIGINT and SIGUSR1.
+    /// Makes the pipe and installs handlers.
     ///
     /// # Errors
     /// When there is no descriptor left.
@@ -68,7 +106,14 @@ impl SignalPipe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handle as *const () as usize;
             action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1] {
+            for signal in [
+                libc::SIGTERM,
+                libc::SIGINT,
+                libc::SIGUSR1,
+                libc::SIGXCPU,
+                libc::SIGHUP,
+                libc::SIGUSR2,
+            ] {
                 checked(libc::sigaction(signal, &raw const action, std::ptr::null_mut()) as isize)?;
             }
             Ok(Self(OwnedFd::from_raw_fd(ends[0])))
@@ -94,6 +139,8 @@ impl SignalPipe {
         match (count, byte) {
             (1, STOP) => Some(Signal::Stop),
             (1, GRACEFUL) => Some(Signal::Graceful),
+            (1, HANGUP) => Some(Signal::Published(Published::Hangup)),
+            (1, USER2) => Some(Signal::Published(Published::User2)),
             (1, _) => Some(Signal::Python),
             _ => None,
         }

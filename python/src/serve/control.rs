@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use mod_wsgi_protocol::control::{CONTROL_SIZE, Control};
 
@@ -39,8 +40,13 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits until something happens; `listener` is None when no connections are taken any more.
-    pub(super) fn next(&self, listener: Option<&Listener>) -> Vec<Happening> {
+    /// Waits until something happens, at most `limit`; `listener` is None when no connections are
+    /// taken.
+    pub(super) fn next(
+        &self,
+        listener: Option<&Listener>,
+        limit: Option<Duration>,
+    ) -> Vec<Happening> {
         let readable = poll_readable(
             [
                 Some(self.shared.control.descriptor()),
@@ -48,7 +54,7 @@ impl Waiting<'_> {
                 Some(self.woken.as_fd()),
                 listener.map(Listener::descriptor),
             ],
-            None,
+            limit,
         );
         let mut happened = Vec::new();
         match readable {

@@ -31,6 +31,9 @@ pub(crate) fn run(seat: &Seat) -> Outcome {
     }
 }
 
+/// After a failure to accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// The main thread of a daemon process.
 struct Daemon<'a> {
     /// Its seat in the main interpreter.
@@ -51,6 +54,8 @@ struct Daemon<'a> {
     leaving: Option<Reason>,
     /// Whether subscribers know that it leaves.
     published: bool,
+    /// When connections are accepted again, after that has failed.
+    accept_again: Option<Instant>,
     /// Until when running requests may go on.
     deadline: Option<Instant>,
 }
@@ -83,6 +88,7 @@ impl<'a> Daemon<'a> {
             workers,
             leaving: None,
             published: false,
+            accept_again: None,
             deadline: None,
         })
     }
@@ -94,7 +100,13 @@ impl<'a> Daemon<'a> {
             }
             let waiting =
                 Waiting { shared: &self.shared, signals: &self.signals, woken: &self.woken };
-            for happening in waiting.next(self.listener.as_ref()) {
+            let pause = self.accept_again.map(|at| at.saturating_duration_since(Instant::now()));
+            let listener = self.listener.as_ref().filter(|_| pause.is_none());
+            let happened = waiting.next(listener, pause);
+            if pause.is_some_and(|pause| pause.is_zero()) {
+                self.accept_again = None;
+            }
+            for happening in happened {
                 self.act(happening);
             }
         }
@@ -129,6 +141,9 @@ impl<'a> Daemon<'a> {
                 if self.leaving.is_none() {
                     self.shared.ask_for_replacement(Reason::GracefulSignal);
                 }
+            }
+            Happening::Signal(Signal::Published(signal)) => {
+                self.seat.attach(|py| api::process_signal(py, signal));
             }
             Happening::Signal(Signal::Python) => self.seat.attach(|py| {
                 if py.check_signals().is_err() {
@@ -174,7 +189,9 @@ impl<'a> Daemon<'a> {
                 Ok(Some(socket)) => self.admit(socket),
                 Ok(None) => return,
                 Err(error) => {
+                    // No descriptor left, for instance: asking again at once would change nothing.
                     self.shared.warn(&format!("a connection can not be accepted: {error}"));
+                    self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
             }

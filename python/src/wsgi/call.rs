@@ -15,6 +15,7 @@ use super::input::Body;
 use crate::exchange::{Exchange, Frame, Gone, Progress};
 use crate::interp::{Attached, Class, PyResult, Raised};
 use crate::log::{self, Level, LineBuffer};
+use crate::os;
 
 /// A running request.
 #[derive(Default)]
@@ -58,12 +59,24 @@ pub(super) struct Response {
 /// Payloads up to this size are copied into the socket without giving the GIL away, if they fit.
 const SMALL: usize = 64 << 10;
 
+/// Ends a child that the application forked and that has come back from the application: the
+/// response is the business of its parent.
+pub(super) fn leave_if_forked() {
+    if os::is_forked_child() {
+        let text = "a process that the application forked returned into mod_wsgi, and was ended: \
+                    it should have called os._exit()";
+        log::process(Level::Warning, text);
+        os::exit_now(255);
+    }
+}
+
 /// Sends a frame; gives the GIL away where that may wait.
 pub(super) fn transmit(
     py: Attached<'_>,
     exchange: &mut dyn Exchange,
     frame: &Frame<'_>,
 ) -> Result<(), Gone> {
+    leave_if_forked();
     let from = if frame.length() <= SMALL {
         match exchange.try_send(frame)? {
             Progress::Whole => return Ok(()),
@@ -171,6 +184,10 @@ thread_local! {
 
 /// The request that this thread runs.
 pub(crate) fn current_call() -> Option<Arc<Call>> {
+    if os::is_forked_child() {
+        // The request is the parent's; what its child prints must not get between its frames.
+        return None;
+    }
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 

@@ -10,7 +10,7 @@ use mod_wsgi_protocol::request::{self, Request};
 use mod_wsgi_protocol::settings::Settings;
 
 use super::adapter::Adapter;
-use super::call::{Call, set_current_call};
+use super::call::{Call, leave_if_forked, set_current_call};
 use super::environ::{Extras, is_head_request};
 use super::failure::{ScriptContext, log_exception, log_text};
 use super::file::FilePart;
@@ -96,6 +96,7 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
         set_current_call(Some(Arc::clone(call)));
         let mut run = Run { py, job, call, thread_id: *thread_id, errors };
         let outcome = run.run();
+        leave_if_forked();
         call.flush(py);
         let exchange = call.finish(py);
         set_current_call(None);
@@ -152,9 +153,7 @@ impl<'py> Run<'_, 'py> {
             Found::Stale => return Err(Reject::ScriptChanged),
             Found::Failed(status) => return Ok(Ending::Error(status)),
         };
-        let ending = self.call_application(constants, application);
-        api::forget_request_data(py);
-        Ok(ending)
+        Ok(self.call_application(constants, application))
     }
 
     fn call_application(&mut self, constants: &Constants, application: Object<'py>) -> Ending {
@@ -163,6 +162,8 @@ impl<'py> Run<'_, 'py> {
             Ok(arguments) => arguments,
             Err(Raised) => return self.failure(constants),
         };
+        let request_id = environ.entry(py, constants.names.request_id.get(py)).ok().flatten();
+        api::register_request(py, &environ);
         let application = api::request_started(py, &environ, application);
         (self.job.mark_started)();
         let result = application.call(py, [environ.borrow(), start_response.borrow()]);
@@ -173,6 +174,12 @@ impl<'py> Run<'_, 'py> {
             Err(Raised) => self.failure(constants),
         };
         api::request_finished(py, &environ);
+        api::forget_request(py, request_id.as_ref());
+        drop(environ);
+        if let Some(errors) = &self.errors {
+            self.call.flush(py);
+            errors.end_request(py, constants);
+        }
         ending
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::call::{Call, current_call};
+use super::call::{Call, current_call, request_is_over};
 use crate::api::Constants;
 use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, END_OF_PROPERTIES, Kept, Method, MethodDefinition,
@@ -16,6 +16,7 @@ use crate::interp::{
     This, every_attribute, method, property,
 };
 use crate::log::{self, Level, LineBuffer};
+use crate::os;
 
 /// Where a raw stream ends.
 enum Target {
@@ -23,6 +24,18 @@ enum Target {
     Process(LineBuffer),
     /// One request.
     Request(Arc<Call>),
+    /// A request that is over.
+    Over,
+}
+
+/// Whose a raw stream is.
+enum Owner {
+    /// A running request.
+    Request(Arc<Call>),
+    /// A request that is over.
+    Over,
+    /// No request in particular.
+    Nobody,
 }
 
 /// A raw stream.
@@ -43,17 +56,23 @@ impl Stream {
         Self { name: "<wsgi.errors>", target: Mutex::new(Target::Request(call)) }
     }
 
-    /// The lock is held for moments only, and never while Python runs.
-    fn request(&self) -> Option<Arc<Call>> {
+    /// The request that it belongs to. The lock is held for moments only, and never while Python
+    /// runs.
+    fn request(&self) -> Owner {
         match &*self.target.lock() {
-            Target::Request(call) => Some(Arc::clone(call)),
-            Target::Process(_) => None,
+            // What a forked child prints must not get between the frames of its parent.
+            Target::Request(_) if os::is_forked_child() => Owner::Nobody,
+            Target::Request(call) => Owner::Request(Arc::clone(call)),
+            Target::Over => Owner::Over,
+            Target::Process(_) => Owner::Nobody,
         }
     }
 
     fn write_bytes(&self, py: Attached<'_>, bytes: &[u8]) -> PyResult<()> {
-        if let Some(call) = self.request() {
-            return call.print(py, bytes);
+        match self.request() {
+            Owner::Request(call) => return call.print(py, bytes),
+            Owner::Over => return Err(request_is_over(py)),
+            Owner::Nobody => {}
         }
         if let Some(call) = current_call() {
             // The request may be over while its thread still cleans up.
@@ -64,7 +83,9 @@ impl Stream {
         }
         let lines = match &mut *self.target.lock() {
             Target::Process(lines) => lines.add(bytes),
-            Target::Request(_) => None,
+            Target::Request(_) | Target::Over => {
+                Some(String::from_utf8_lossy(bytes).trim_end().to_owned())
+            }
         };
         if let Some(lines) = lines {
             py.detach(|| log::process(Level::Error, &lines));
@@ -73,12 +94,17 @@ impl Stream {
     }
 
     fn flush(&self, py: Attached<'_>) {
-        if let Some(call) = self.request().or_else(current_call) {
+        let call = match self.request() {
+            Owner::Request(call) => Some(call),
+            Owner::Over => None,
+            Owner::Nobody => current_call(),
+        };
+        if let Some(call) = call {
             call.flush(py);
         }
         let rest = match &mut *self.target.lock() {
             Target::Process(lines) => lines.flush(),
-            Target::Request(_) => None,
+            Target::Request(_) | Target::Over => None,
         };
         if let Some(rest) = rest {
             py.detach(|| log::process(Level::Error, &rest));
@@ -138,6 +164,13 @@ impl ErrorsPair {
         let wrapper = text_wrapper(py, constants, raw.borrow())?;
         *last = Some(Self { wrapper: wrapper.share().keep(py), raw: raw.keep(py) });
         Ok(wrapper)
+    }
+
+    /// The request is over: what the application has kept of it raises.
+    pub(super) fn end_request(&self, py: Attached<'_>, constants: &Constants) {
+        if let Some(stream) = constants.classes.stream.value(py, &self.raw.get(py)) {
+            *stream.target.lock() = Target::Over;
+        }
     }
 
     /// Gives both up.
