@@ -389,6 +389,11 @@ impl<'a> Request<'a> {
         unsafe { (*self.record().connection).keepalive = sys::AP_CONN_CLOSE }
     }
 
+    /// Whether the connection carries one request at a time (HTTP/1), and is not a stream of another.
+    pub(crate) fn has_own_connection(&self) -> bool {
+        self.connection().master.is_null()
+    }
+
     /// Whether the client is known to be gone.
     pub(crate) fn is_aborted(&self) -> bool {
         // SAFETY: only reads the connection.

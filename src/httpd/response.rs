@@ -85,7 +85,12 @@ pub(crate) struct Sender<'a> {
     pool: Pool<'a>,
     /// Reused for every step; empty in between.
     brigade: *mut sys::apr_bucket_brigade,
+    /// Bytes of data so far, files not counted.
+    sent: usize,
 }
+
+/// Responses up to this size fit into a socket's buffer.
+const SMALL: usize = 16 << 10;
 
 impl<'a> Sender<'a> {
     /// A sender for the request.
@@ -96,7 +101,7 @@ impl<'a> Sender<'a> {
             let connection = (*request.as_ptr()).connection;
             sys::apr_brigade_create(pool.as_ptr(), (*connection).bucket_alloc)
         };
-        (!brigade.is_null()).then_some(Self { request, pool, brigade })
+        (!brigade.is_null()).then_some(Self { request, pool, brigade, sent: 0 })
     }
 
     /// Sends data; `flush` makes them (and the head) visible to the client now, `last` ends the
@@ -106,6 +111,7 @@ impl<'a> Sender<'a> {
     /// [`Gone`].
     pub(crate) fn send(&mut self, data: &[u8], flush: bool, last: bool) -> Result<(), Gone> {
         if !data.is_empty() {
+            self.sent = self.sent.saturating_add(data.len());
             // SAFETY: a transient bucket refers to `data`, which lives until pass() has returned;
             // filters that keep it longer copy it.
             unsafe {
@@ -135,6 +141,7 @@ impl<'a> Sender<'a> {
         else {
             return Err(Gone);
         };
+        self.sent = usize::MAX;
         let descriptor = self.pool.own(descriptor);
         let mut file = std::ptr::null_mut();
         let mut flags = sys::APR_FOPEN_READ;
@@ -188,7 +195,31 @@ impl<'a> Sender<'a> {
             let filters = (*self.request.as_ptr()).output_filters;
             let status = sys::ap_pass_brigade(filters, self.brigade);
             sys::apr_brigade_cleanup(self.brigade.cast());
-            if status != sys::APR_SUCCESS || self.request.is_aborted() { Err(Gone) } else { Ok(()) }
+            if status != sys::APR_SUCCESS || self.request.is_aborted() {
+                return Err(Gone);
+            }
+        }
+        if last {
+            self.write_now();
+        }
+        Ok(())
+    }
+
+    /// Has the end of a small HTTP/1 response written now and not after httpd has logged and cleaned
+    /// up: the client goes on meanwhile. Past the request's filters, which must not be made to
+    /// flush: they may still compute a Content-Length, or compress. A large rest is left to the
+    /// MPM, which writes it without a thread.
+    fn write_now(&mut self) {
+        if self.sent > SMALL || !self.request.has_own_connection() {
+            return;
+        }
+        // SAFETY: the connection's filters outlive the request; the brigade is empty and its
+        // bucket is new. An error is seen by httpd at its next write.
+        unsafe {
+            self.append(sys::apr_bucket_flush_create(self.allocator()));
+            let connection = (*self.request.as_ptr()).connection;
+            sys::ap_pass_brigade((*connection).output_filters, self.brigade);
+            sys::apr_brigade_cleanup(self.brigade.cast());
         }
     }
 

@@ -24,17 +24,114 @@ pub(crate) struct Template {
     names: EntryNames,
 }
 
+/// Names that are set for each request; each field is the name that it is called by.
 struct EntryNames {
+    /// `wsgi.url_scheme`.
     url_scheme: Kept,
+    /// The value `https`.
     https: Kept,
+    /// `wsgi.input`.
     input: Kept,
+    /// `wsgi.errors`.
     errors: Kept,
+    /// `mod_wsgi.thread_id`.
     thread_id: Kept,
+    /// `mod_wsgi.request_start`.
     request_start: Kept,
+    /// `mod_wsgi.queue_start`.
     queue_start: Kept,
+    /// `mod_wsgi.daemon_start`.
     daemon_start: Kept,
+    /// `mod_wsgi.application_start`.
     application_start: Kept,
+    /// The value 0.0.
     zero: Kept,
+}
+
+/// Entries whose value is mostly the one of the request before: it is compared and used again,
+/// which costs less than making it. None that identifies a person or opens a door is among them.
+const REPEATED: [bool; 256] = {
+    const NAMES: &[&str] = &[
+        "REQUEST_METHOD",
+        "SCRIPT_NAME",
+        "QUERY_STRING",
+        "REQUEST_SCHEME",
+        "SERVER_PROTOCOL",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_ADDR",
+        "SERVER_SOFTWARE",
+        "SERVER_ADMIN",
+        "DOCUMENT_ROOT",
+        "CONTEXT_PREFIX",
+        "CONTEXT_DOCUMENT_ROOT",
+        "SCRIPT_FILENAME",
+        "HTTP_HOST",
+        "HTTP_ACCEPT",
+        "HTTP_ACCEPT_ENCODING",
+        "HTTP_ACCEPT_LANGUAGE",
+        "HTTP_CONNECTION",
+        "mod_wsgi.process_group",
+        "mod_wsgi.application_group",
+        "mod_wsgi.callable_object",
+        "mod_wsgi.request_handler",
+        "mod_wsgi.handler_script",
+        "mod_wsgi.script_name",
+        "mod_wsgi.listener_host",
+        "mod_wsgi.listener_port",
+        "mod_wsgi.server_pid",
+    ];
+    let mut repeated = [false; 256];
+    let mut index = 0;
+    while index < NAMES.len() {
+        repeated[key::number(NAMES[index]) as usize] = true;
+        index += 1;
+    }
+    // Number 0 is a name that follows as text.
+    repeated[0] = false;
+    repeated
+};
+
+/// Values of a thread's last request, by the number of their name.
+#[derive(Default)]
+pub(crate) struct LastValues {
+    /// The bytes that came, and the `str` that was made of them.
+    values: Vec<Option<(Vec<u8>, Kept)>>,
+}
+
+impl LastValues {
+    /// The value of the entry with this number.
+    fn value<'py>(&mut self, py: Attached<'py>, number: u8, bytes: &[u8]) -> PyResult<Object<'py>> {
+        let index = usize::from(number);
+        if self.values.len() <= index {
+            self.values.resize_with(index + 1, || None);
+        }
+        let Some(last) = self.values.get_mut(index) else { return decode(py, number, bytes) };
+        if let Some((known, value)) = last
+            && known == bytes
+        {
+            return Ok(value.get(py).share());
+        }
+        let value = decode(py, number, bytes)?;
+        if let Some((_, before)) = last.replace((bytes.to_vec(), value.share().keep(py))) {
+            before.release(py);
+        }
+        Ok(value)
+    }
+
+    /// Gives all up.
+    pub(super) fn release(self, py: Attached<'_>) {
+        for (_, value) in self.values.into_iter().flatten() {
+            value.release(py);
+        }
+    }
+}
+
+fn decode<'py>(py: Attached<'py>, number: u8, bytes: &[u8]) -> PyResult<Object<'py>> {
+    match number {
+        DOCUMENT_ROOT | SCRIPT_FILENAME => py.file_name(bytes),
+        _ => py.latin1(bytes),
+    }
 }
 
 /// Objects and times of one request.
@@ -110,6 +207,7 @@ impl Template {
         py: Attached<'py>,
         request: &Request<'_>,
         extras: &Extras<'_, 'py>,
+        last: &mut LastValues,
     ) -> PyResult<Object<'py>> {
         let environ = self.dict.get(py).copy_dict(py)?;
         for (name, value) in request.entries() {
@@ -119,9 +217,10 @@ impl Template {
                     let Some(key) = self.keys.get(usize::from(number).wrapping_sub(1)) else {
                         continue;
                     };
-                    let value = match number {
-                        DOCUMENT_ROOT | SCRIPT_FILENAME => py.file_name(value)?,
-                        _ => py.latin1(value)?,
+                    let value = if REPEATED[usize::from(number)] {
+                        last.value(py, number, value)?
+                    } else {
+                        decode(py, number, value)?
                     };
                     environ.set_entry(py, key.get(py), &value)?;
                 }

@@ -11,7 +11,7 @@ use mod_wsgi_protocol::settings::Settings;
 
 use super::adapter::Adapter;
 use super::call::{Call, leave_if_forked, set_current_call};
-use super::environ::{Extras, is_head_request};
+use super::environ::{Extras, LastValues, is_head_request};
 use super::failure::{ScriptContext, log_exception, log_text};
 use super::file::FilePart;
 use super::input::{Body, Input};
@@ -34,12 +34,14 @@ pub(crate) struct Visit {
     call: Arc<Call>,
     /// `wsgi.errors` of the last request.
     errors: Option<ErrorsPair>,
+    /// Values of the last environ.
+    values: LastValues,
 }
 
 impl Visit {
     /// A visit with a seat that was just taken.
     pub(crate) fn new(seat: Seat, thread_id: i64) -> Self {
-        Self { seat, thread_id, call: Arc::default(), errors: None }
+        Self { seat, thread_id, call: Arc::default(), errors: None, values: LastValues::default() }
     }
 
     /// The seat.
@@ -49,11 +51,12 @@ impl Visit {
 
     /// Ends the visit.
     pub(crate) fn leave(self) {
-        let Self { seat, errors, .. } = self;
+        let Self { seat, errors, values, .. } = self;
         seat.attach(|py| {
             if let Some(errors) = errors {
                 errors.release(py);
             }
+            values.release(py);
         });
         seat.leave();
     }
@@ -91,10 +94,10 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
     if let Some(call) = Arc::get_mut(&mut visit.call) {
         call.begin(exchange, body, is_head_request(request));
     }
-    let Visit { seat, thread_id, call, errors } = visit;
+    let Visit { seat, thread_id, call, errors, values } = visit;
     let (outcome, exchange) = seat.attach(|py| {
         set_current_call(Some(Arc::clone(call)));
-        let mut run = Run { py, job, call, thread_id: *thread_id, errors };
+        let mut run = Run { py, job, call, thread_id: *thread_id, errors, values };
         let outcome = run.run();
         leave_if_forked();
         call.flush(py);
@@ -128,6 +131,8 @@ struct Run<'a, 'py> {
     thread_id: i64,
     /// `wsgi.errors` of the thread.
     errors: &'a mut Option<ErrorsPair>,
+    /// Values of the thread's last environ.
+    values: &'a mut LastValues,
 }
 
 impl<'py> Run<'_, 'py> {
@@ -197,7 +202,7 @@ impl<'py> Run<'_, 'py> {
             daemon_start: self.job.daemon_start,
             application_start: os::wall_clock_micros(),
         };
-        let environ = constants.template.environ(py, self.job.request, &extras)?;
+        let environ = constants.template.environ(py, self.job.request, &extras, self.values)?;
         let start_response = adapter.attribute_named(py, constants.names.start_response.get(py))?;
         Ok((environ, start_response))
     }
