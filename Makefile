@@ -26,7 +26,9 @@ BENCH_ARGS ?=
 DESTDIR ?=
 
 MODULES := target/modules
+# The module as a whole, and its Python side alone (python/tests).
 PYTEST = target/test-venv/bin/python -m pytest $(if $(findstring tests/,$(PYTEST_ARGS)),,tests)
+PYTEST_PYTHON = target/test-venv/bin/python -m pytest python/tests -q
 
 ##@ Use
 .PHONY: build

@@ -57,7 +57,7 @@ const FUNCTIONS: &[&str] = &[
     "apr_os_file_put",
     "apr_os_file_get",
     "apr_file_dup",
-    "apr_brigade_insert_file",
+    "apr_file_dup",
     "apr_palloc",
     "apr_pstrmemdup",
     "apr_pool_cleanup_register",

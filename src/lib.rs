@@ -11,6 +11,7 @@ pub(crate) mod embedded;
 pub(crate) mod environ;
 pub(crate) mod handler;
 pub(crate) mod httpd;
+pub(crate) mod library;
 pub(crate) mod mapping;
 #[cfg(not(test))]
 pub mod module;

@@ -200,7 +200,8 @@ impl Context for Accounts {
 }
 
 fn numeric(name: &[u8]) -> Option<u32> {
-    std::str::from_utf8(name.strip_prefix(b"#")?).ok()?.parse().ok()
+    // The largest number means "leave it" to the system calls that set ids.
+    std::str::from_utf8(name.strip_prefix(b"#")?).ok()?.parse().ok().filter(|id| *id != u32::MAX)
 }
 
 unsafe extern "C" fn set_directive(
@@ -252,17 +253,18 @@ fn apply(
     let in_section = !command.path.is_null();
     // SAFETY: the server in which the directive stands, alive during the call.
     let server = unsafe { Server::from_ptr(command.server) }.ok_or("no server")?;
-    // SAFETY: this thread alone reads the configuration; the record is what create_server_config
-    // made for this server.
-    let server_config = unsafe {
+    // SAFETY: the record is what create_server_config made for this server. Outside of sections, and
+    // so not in .htaccess, the configuration is being read, by this thread alone.
+    let server_config = || unsafe {
         sys::ap_get_module_config((*command.server).module_config, &raw const wsgi_module)
             .cast::<ServerConfig>()
             .as_mut()
-    }
-    .ok_or("no record of the server")?;
+            .ok_or("no record of the server")
+    };
     let scoped = match directory {
         Some(directory) if in_section => directory,
-        _ => &mut server_config.scoped,
+        _ if in_section => return Err("no record of the directory".to_owned()),
+        _ => &mut server_config()?.scoped,
     };
     match directive.action {
         Action::ScopedBoolean(set) => set(scoped, directive.boolean(line)?),
@@ -288,7 +290,7 @@ fn apply(
                 name: server.name().map(<[u8]>::to_vec),
             };
             let global = collected(pool)?;
-            let mut here = Here { server: server_config, global, host, context: &mut accounts };
+            let mut here = Here { server: server_config()?, global, host, context: &mut accounts };
             set(line, &mut here)?;
             let place = place(command);
             global_warnings(collected(pool)?, accounts.warnings, &place);

@@ -11,6 +11,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use crate::config::{Global, words};
+use crate::daemon::claims::Claims;
 use crate::daemon::group::Sockets;
 use crate::daemon::{Child, Group};
 use crate::embedded::{self, probe};
@@ -18,8 +19,9 @@ use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::Server;
 use crate::httpd::{mpm, other_child};
+use crate::library::PythonLibrary;
 use crate::os::process::PidFd;
-use crate::os::{identity, library, process, socket};
+use crate::os::{identity, process, random, socket};
 use crate::supervisor::{Plan, parent, plan};
 
 /// Requests that a child may have beside those of its MPM's threads: HTTP/2 has threads of its own.
@@ -36,7 +38,9 @@ pub(crate) struct Runtime {
     /// The main server.
     main: Server<'static>,
     /// `mod_wsgi_python.abi3.so`.
-    library: PathBuf,
+    library: &'static PythonLibrary,
+    /// Who has which block.
+    claims: Claims,
     /// Ends of the lease: (supervisor's, children's). None without groups.
     lease: Mutex<Option<(OwnedFd, OwnedFd)>>,
     /// The supervisor, and when it was started.
@@ -64,12 +68,17 @@ impl Runtime {
     /// What the system refused.
     pub(crate) fn start(global: Global, main: Server<'static>) -> std::io::Result<Owner> {
         let is_root = identity::effective_uid() == 0;
-        let library = library::own_path()
-            .and_then(|path| path.parent().map(|folder| folder.join("mod_wsgi_python.abi3.so")))
-            .unwrap_or_else(|| PathBuf::from("mod_wsgi_python.abi3.so"));
+        let library = PythonLibrary::get();
+        if library.is_replaced() {
+            log::server(
+                main,
+                Level::Notice,
+                "another mod_wsgi is installed than the one that is running: httpd must be stopped and started to use it",
+            );
+        }
         let sockets = sockets(&global, main, is_root);
         let children = mpm::hard_limit_children().saturating_mul(2);
-        let slots = mpm::threads_per_child() + EXTRA_SLOTS;
+        let slots = mpm::threads_per_child().saturating_mul(3) + EXTRA_SLOTS;
         let mut groups = Vec::new();
         for (index, group) in global.groups.iter().enumerate() {
             let preloads = global
@@ -88,13 +97,14 @@ impl Runtime {
                 slots,
             )?);
         }
+        let claims = Claims::new(children, groups.len())?;
         let lease = if groups.is_empty() { None } else { Some(socket::message_pair()?) };
         let embedded = global.allows_embedded().then(|| {
             let settings = embedded::settings(&global);
             let program = plan::interpreter(global.python_home.as_deref());
             embedded::Plan {
                 interpreter: probe::ask(&program, is_root),
-                library: library.clone(),
+                library,
                 is_eager: !settings.preload.is_empty(),
                 settings: settings.encode(),
             }
@@ -115,6 +125,7 @@ impl Runtime {
             embedded,
             main,
             library,
+            claims,
             lease: Mutex::new(lease),
             supervisor: Mutex::new(None),
             child: OnceCell::new(),
@@ -132,7 +143,7 @@ impl Runtime {
         let mut plans = Vec::new();
         for group in &self.groups {
             let server = self.server_of(group);
-            match Plan::new(group, server, &self.global, self.library.clone(), is_root) {
+            match Plan::new(group, server, &self.global, self.library, is_root) {
                 Ok(plan) => plans.push(plan),
                 Err(reason) => log::server(server, Level::Alert, &reason),
             }
@@ -141,7 +152,7 @@ impl Runtime {
             // Indices of plans and groups must agree; a configuration like this is refused.
             return Err(std::io::Error::other("a WSGI daemon process group cannot be started"));
         }
-        let supervisor = parent::start(&plans, self.main, supervisor_end)?;
+        let supervisor = parent::start(&plans, self.main, &self.claims, supervisor_end)?;
         other_child::watch(supervisor.pid(), self.main, supervisor_ended);
         *self.supervisor.lock() = Some((supervisor, Instant::now()));
         Ok(())
@@ -160,17 +171,28 @@ impl Runtime {
 
     /// Takes this httpd child's place in the shared memory.
     pub(crate) fn enter_child(&self) {
-        let lease = self.lease.lock();
+        let mut lease = self.lease.lock();
         if let Some((_, children_end)) = lease.as_ref() {
+            let unreachable = |reason: &str| {
+                let text =
+                    format!("WSGI0311: this httpd child cannot reach daemon processes: {reason}");
+                log::process(Level::Critical, &text);
+            };
             match children_end.as_fd().try_clone_to_owned() {
                 Ok(end) => {
-                    let _ = self.child.set(Child::new(&self.groups, end));
+                    let child = Child::new(&self.groups, &self.claims, end);
+                    if child.block().is_none() {
+                        unreachable("no place is left in the shared memory");
+                    }
+                    let _ = self.child.set(child);
                 }
-                Err(error) => log::process(
-                    Level::Critical,
-                    &format!("WSGI0311: this httpd child cannot reach daemon processes: {error}"),
-                ),
+                Err(error) => unreachable(&error.to_string()),
             }
+        }
+        if self.owner != process::own_pid() {
+            // The supervisor's end is the parent's to keep, and a child could read what others say.
+            // Not with `httpd -X`, where one process is both.
+            drop(lease.take());
         }
         drop(lease);
         if let Some(plan) = self.embedded.as_ref().filter(|plan| plan.is_eager) {
@@ -200,6 +222,10 @@ impl Runtime {
         }
         // The supervisor sees the end of the lease when the last of this generation's children
         // gives it up too.
+        // `httpd -X`: this process is a child, too.
+        if let Some(child) = self.child.get() {
+            child.give_up_lease();
+        }
         drop(self.lease.lock().take());
         let Some((supervisor, _)) = self.supervisor.lock().take() else { return };
         if mpm::phase() == mpm::Phase::Exiting {
@@ -277,6 +303,7 @@ fn sockets(global: &Global, main: Server<'_>, is_root: bool) -> Sockets {
         generation: mpm::generation(),
         is_abstract: false,
         owner: is_root.then_some(uid),
+        listener: identity::effective_uid(),
     };
     let reason = if sockets.prefix.as_os_str().len() > 60 {
         Some("its path is too long for a socket".to_owned())
@@ -288,7 +315,8 @@ fn sockets(global: &Global, main: Server<'_>, is_root: bool) -> Sockets {
     if let Some(reason) = reason {
         let shown = sockets.prefix.display().to_string();
         sockets.is_abstract = true;
-        sockets.prefix = "mod_wsgi".into();
+        // Names there need no permission: nobody must be able to tell them beforehand.
+        sockets.prefix = format!("mod_wsgi.{}", random::hexadecimal()).into();
         if !global.groups.is_empty() {
             log::server(
                 main,

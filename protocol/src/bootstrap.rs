@@ -30,6 +30,9 @@ loader = importlib.machinery.ExtensionFileLoader('mod_wsgi_python', arguments[0]
 spec = importlib.util.spec_from_file_location('mod_wsgi_python', arguments[0], loader=loader)
 library = importlib.util.module_from_spec(spec)
 loader.exec_module(library)
+if arguments[1] == 'daemon' and arguments[0].startswith('/proc/self/fd/'):
+    import os
+    os.close(int(arguments[0][14:]))
 del loader, spec
 library.run(*arguments[1:])
 ";

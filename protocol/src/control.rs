@@ -13,6 +13,8 @@ pub mod inherited {
     pub const LISTENER: i32 = 4;
     /// Shared memory of the process group.
     pub const REGION: i32 = 5;
+    /// The Python side's library; the bootstrap loads it as /proc/self/fd/6 and closes this.
+    pub const LIBRARY: i32 = 6;
 }
 
 /// Bytes of a control message.

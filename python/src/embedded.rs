@@ -6,7 +6,7 @@
 //! modules of httpd may have handed their own threads to Python. At the child's end `stop` runs what
 //! Python runs at exit, in every interpreter, and the process then ends with exit().
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -21,9 +21,8 @@ use crate::api;
 use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable};
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
-use crate::script;
-use crate::serve::{Interpreters, Visits, take_traceback};
-use crate::wsgi::{Job, ScriptContext, handle};
+use crate::serve::{Interpreters, Visits, preload, take_traceback};
+use crate::wsgi::{Job, handle};
 
 /// What requests need; set once, before the table is handed over.
 struct Embedded {
@@ -42,8 +41,11 @@ static EMBEDDED: OnceCell<Embedded> = OnceCell::new();
 static TABLE: Python = Python { handle: handle_request, stop };
 
 thread_local! {
-    /// Seats of this thread; made with its first request.
-    static VISITS: RefCell<Option<Visits>> = const { RefCell::new(None) };
+    /// Seats of this thread that no request has; the first are made with its first request.
+    static VISITS: RefCell<Vec<Visits>> = const { RefCell::new(Vec::new()) };
+
+    /// Requests that this thread runs, one inside the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Serves inside an httpd child; `address` is that of the host table, in decimal.
@@ -116,38 +118,26 @@ fn set_up(seat: &Seat, host: HostTable) -> bool {
     let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
     let embedded = Embedded { host, settings, interpreters, threads: AtomicI64::new(0) };
     let embedded = EMBEDDED.get_or_init(|| embedded);
-    preload(embedded);
+    with_visits(embedded, |visits| {
+        preload(visits, &embedded.interpreters, &embedded.settings);
+    });
     true
 }
 
-fn preload(embedded: &'static Embedded) {
-    let settings = &embedded.settings;
-    with_visits(embedded, |visits| {
-        for preload in &settings.preload {
-            let group = &preload.application_group;
-            let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
-                continue;
-            };
-            let context = ScriptContext {
-                script: &preload.script,
-                process_group: b"",
-                application_group: group,
-                interpreters: settings.interpreters,
-            };
-            visit.seat().attach(|py| script::preload(py, &context));
-        }
-    });
-}
-
-/// The seats of this thread, made when it has none. Not for use inside itself.
+/// The seats of this thread, made when it has none. A request inside a request of the same thread
+/// (a subrequest of a filter, an internal redirect) gets seats of its own, as the outer ones are
+/// taken; they are kept for the next time, the outermost on top.
 fn with_visits<R>(embedded: &Embedded, work: impl FnOnce(&mut Visits) -> R) -> R {
-    VISITS.with_borrow_mut(|visits| {
-        let visits = visits.get_or_insert_with(|| {
-            let number = embedded.threads.fetch_add(1, Ordering::Relaxed) + 1;
-            Visits::new(&embedded.interpreters, number)
-        });
-        work(visits)
-    })
+    let mut visits = VISITS.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+        let number = embedded.threads.fetch_add(1, Ordering::Relaxed) + 1;
+        Visits::new(&embedded.interpreters, number)
+    });
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
+    let result = work(&mut visits);
+    DEPTH.set(depth);
+    VISITS.with_borrow_mut(|kept| kept.push(visits));
+    result
 }
 
 /// [`Python::handle`].
@@ -191,9 +181,13 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
 /// [`Python::stop`].
 ///
 /// # Safety
-/// Called once, when no request is running.
+/// Called once, when no other thread runs a request.
 unsafe extern "C" fn stop() {
     let Some(embedded) = EMBEDDED.get() else { return };
+    if DEPTH.get() != 0 {
+        // The prefork MPM ends a child in its signal handler: this thread may have the GIL.
+        return;
+    }
     guarded((), || {
         with_visits(embedded, |visits| {
             for visit in visits.everywhere(&embedded.interpreters) {

@@ -5,11 +5,16 @@
 //! `unsafe` is in `interp` (CPython), `os` (system calls), and where embedded mode meets httpd's
 //! functions (`embedded`, `exchange::embedded`); nowhere else.
 
+#![deny(unsafe_code)]
+
 mod api;
+#[allow(unsafe_code)]
 mod embedded;
 mod exchange;
+#[allow(unsafe_code)]
 mod interp;
 mod log;
+#[allow(unsafe_code)]
 mod os;
 mod script;
 mod serve;

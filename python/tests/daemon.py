@@ -35,6 +35,14 @@ DEADLINE = 30.0
 HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 64, 4, 32
 
 
+def wait_for(condition) -> None:
+    """Waits until `condition()` holds."""
+    limit = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < limit
+        select.select([], [], [], 0.01)
+
+
 def library() -> Path:
     """The library under test: MOD_WSGI_PYTHON_LIBRARY, or what `make` built."""
     named = os.environ.get("MOD_WSGI_PYTHON_LIBRARY")

@@ -6,11 +6,10 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 
 import daemon as protocol
 import pytest
-from daemon import DRAIN, END, HEAD, LEAVING, READY, REPLACE, REQUEST, STOP
+from daemon import DRAIN, END, HEAD, LEAVING, READY, REPLACE, REQUEST, STOP, wait_for
 
 SLOW = """
     import time, os
@@ -37,14 +36,6 @@ class Slow:
         response = self.connection.response()
         self.connection.close()
         return response
-
-
-def wait_for(condition):
-    event = threading.Event()
-    limit = protocol.time.monotonic() + protocol.DEADLINE
-    while not condition():
-        assert protocol.time.monotonic() < limit
-        event.wait(0.01)
 
 
 def test_a_connection_carries_one_request_after_another(start, hello):

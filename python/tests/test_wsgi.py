@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL, REPLACE
+from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL, REPLACE, wait_for
 
 LARGE = 300_000
 
@@ -265,7 +265,7 @@ def test_a_client_that_is_gone_ends_the_iteration(start, script):
         connection.send_request(path, environ={"QUERY_STRING": str(closed)})
         connection.frame()
     assert daemon.request(script(application(OK + "return []"))).complete
-    assert closed.exists()
+    wait_for(closed.exists)
 
 
 def test_write_to_a_client_that_is_gone_raises(start, script):
@@ -1007,6 +1007,28 @@ def test_sub_interpreters(start, script):
             assert f"in {group}".strip() in response.log()
     daemon.signal(signal.SIGTERM)
     assert daemon.wait() == 0
+
+
+@pytest.mark.daemon_only
+def test_preload_in_sub_interpreters(start, script):
+    path = os.fsencode(script("import mod_wsgi; print('in', mod_wsgi.application_group, '.')"))
+    daemon = start(interpreters=True, preload=((path, b""), (path, b"sub")))
+    assert "in  ." in daemon.log("in sub .")
+
+
+@pytest.mark.daemon_only
+def test_the_application_group_is_that_of_the_first_request(start, script):
+    path = script("""
+        import mod_wsgi
+        group = mod_wsgi.application_group
+        def application(environ, start_response):
+            assert environ["mod_wsgi.application_group"] == group
+            start_response("200 OK", [])
+            return [f"{group} {mod_wsgi.application_group}".encode()]
+    """)
+    for known in (None, b"host|/app"):
+        daemon = start(application_group=known)
+        assert daemon.request(path, group="host|/app").body == b"host|/app host|/app"
 
 
 @pytest.mark.daemon_only

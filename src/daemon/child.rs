@@ -11,6 +11,7 @@ use mod_wsgi_protocol::control::Lease;
 use parking_lot::Mutex;
 
 use super::Group;
+use super::claims::Claims;
 use super::connection::Connection;
 use crate::os::{process, socket};
 
@@ -20,7 +21,7 @@ const MAX_IDLE: usize = 64;
 /// The daemon side of one httpd child.
 #[derive(Debug)]
 pub(crate) struct Child {
-    /// Its block, in every group; None when all blocks are taken, and then nothing is counted.
+    /// Its block, in every group; None when all blocks are taken, and then no daemon process knows it.
     block: Option<u32>,
     /// Slots of the block that no request has.
     free_slots: Mutex<VecDeque<u32>>,
@@ -29,14 +30,14 @@ pub(crate) struct Child {
     /// Idle connections, by group and process.
     idle: Vec<Vec<Mutex<Vec<Connection>>>>,
     /// To the supervisor; as long as any child has it open, the supervisor stays.
-    lease: OwnedFd,
+    lease: Mutex<Option<OwnedFd>>,
 }
 
 impl Child {
     /// Takes a block and tells the supervisor.
-    pub(crate) fn new(groups: &[Group], lease: OwnedFd) -> Self {
+    pub(crate) fn new(groups: &[Group], claims: &Claims, lease: OwnedFd) -> Self {
         let pid = process::own_pid();
-        let block = groups.first().and_then(|first| claim(first, pid));
+        let block = claims.take(pid);
         let mut slots = VecDeque::new();
         if let (Some(block), Some(first)) = (block, groups.first()) {
             for group in groups {
@@ -55,7 +56,13 @@ impl Child {
             .iter()
             .map(|group| (0..group.geometry().processes).map(|_| Mutex::default()).collect())
             .collect();
-        Self { block, free_slots: Mutex::new(slots), next_mark: AtomicU32::new(1), idle, lease }
+        Self {
+            block,
+            free_slots: Mutex::new(slots),
+            next_mark: AtomicU32::new(1),
+            idle,
+            lease: Mutex::new(Some(lease)),
+        }
     }
 
     /// Its block.
@@ -103,6 +110,14 @@ impl Child {
         None
     }
 
+    /// Throws away the idle connections to a process: one of them was found to be at its end.
+    pub(crate) fn drop_connections(&self, group: u32, process: u32) {
+        let places = self.idle.get(group as usize);
+        if let Some(idle) = places.and_then(|places| places.get(process as usize)) {
+            idle.lock().clear();
+        }
+    }
+
     /// Keeps a connection for the next request.
     pub(crate) fn return_connection(&self, group: u32, process: u32, connection: Connection) {
         let places = self.idle.get(group as usize);
@@ -118,23 +133,13 @@ impl Child {
     /// Asks the supervisor for a set. Nothing is answered: the set appears.
     pub(crate) fn want_set(&self, group: u32, name: &[u8]) {
         let message = Lease::WantSet { group, name: name.to_vec() }.encode();
-        let _ = socket::send_message(self.lease.as_fd(), &message);
+        if let Some(lease) = self.lease.lock().as_ref() {
+            let _ = socket::send_message(lease.as_fd(), &message);
+        }
     }
-}
 
-/// Takes a free block, or one whose owner is gone.
-fn claim(group: &Group, pid: u32) -> Option<u32> {
-    let region = group.region();
-    let take = |block: u32, from: u32| {
-        region.owner(block).is_some_and(|owner| {
-            owner.compare_exchange(from, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
-    };
-    let blocks = 0..group.geometry().children;
-    blocks.clone().find(|block| take(*block, 0)).or_else(|| {
-        blocks.into_iter().find(|block| {
-            let owner = region.owner(*block).map_or(0, |owner| owner.load(Ordering::Acquire));
-            owner != 0 && !process::exists(owner) && take(*block, owner)
-        })
-    })
+    /// This process asks for nothing any more.
+    pub(crate) fn give_up_lease(&self) {
+        drop(self.lease.lock().take());
+    }
 }

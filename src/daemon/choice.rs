@@ -23,6 +23,8 @@ pub(crate) struct Chosen<'a> {
     pub(crate) process: u32,
     /// Its serial.
     pub(crate) serial: u32,
+    /// Its process id.
+    pub(crate) pid: u32,
 }
 
 impl<'a> Chosen<'a> {
@@ -32,7 +34,15 @@ impl<'a> Chosen<'a> {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        Self { group, block, process, serial }
+        let pid = group.region().process(process).map_or(0, |process| process.pid());
+        Self { group, block, process, serial, pid }
+    }
+
+    /// Whether the process has ended, as the supervisor says.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.group.region().process(self.process).is_none_or(|process| {
+            process.serial() != self.serial || process.state() == ProcessState::Empty
+        })
     }
 }
 

@@ -71,9 +71,22 @@ impl From<DecodeError> for Failure {
 }
 
 impl Connection {
-    /// Connects to the process with this serial.
-    pub(crate) fn open(address: &Address, serial: u32, deadline: Instant) -> io::Result<Self> {
-        Ok(Self { fd: socket::connect(address, deadline)?, serial })
+    /// Connects to the process with this serial, if its listener was made by `listener`.
+    pub(crate) fn open(
+        address: &Address,
+        serial: u32,
+        listener: u32,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let fd = socket::connect(address, deadline)?;
+        let uid = socket::peer_uid(fd.as_fd())?;
+        if uid != listener {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("its socket belongs to a process of user id {uid}, and not to httpd"),
+            ));
+        }
+        Ok(Self { fd, serial })
     }
 
     /// Serial of the process at the other end.
@@ -93,6 +106,18 @@ impl Connection {
         Ok(socket::send_all(self.fd.as_fd(), &header, payload, timeout)?)
     }
 }
+
+/// How long to wait for a process, and how to find out that it is gone. A process that forked may
+/// be gone while its connections are still open.
+pub(crate) struct Patience<'a> {
+    /// For each wait.
+    pub(crate) timeout: Duration,
+    /// Whether the process has ended.
+    pub(crate) is_gone: &'a dyn Fn() -> bool,
+}
+
+/// How often a waiting child looks whether the process is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Receives frames of one exchange.
 #[derive(Debug, Default)]
@@ -131,20 +156,20 @@ impl Receiver {
     pub(crate) fn receive(
         &mut self,
         connection: &Connection,
-        timeout: Option<Duration>,
+        patience: &Patience<'_>,
     ) -> Result<Header, Failure> {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
         }
-        self.need(connection, HEADER_SIZE, timeout)?;
+        self.need(connection, HEADER_SIZE, patience)?;
         let mut header = [0; HEADER_SIZE];
         if let Some(bytes) = self.buffer.get(self.start..self.start + HEADER_SIZE) {
             header.copy_from_slice(bytes);
         }
         let header = Header::decode(&header)?;
         self.start += HEADER_SIZE;
-        self.need(connection, header.length, timeout)?;
+        self.need(connection, header.length, patience)?;
         self.start += header.length;
         Ok(header)
     }
@@ -170,15 +195,30 @@ impl Receiver {
         &mut self,
         connection: &Connection,
         count: usize,
-        timeout: Option<Duration>,
+        patience: &Patience<'_>,
     ) -> Result<(), Failure> {
+        let mut waited = Duration::ZERO;
         while self.end - self.start < count {
             if self.start != 0 && self.start + count > self.buffer.len() {
                 self.buffer.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;
             }
-            if !self.fill(connection)? && !wait_readable(connection.fd.as_fd(), timeout)? {
+            if self.fill(connection)? {
+                waited = Duration::ZERO;
+                continue;
+            }
+            let step = LOOK.min(patience.timeout.saturating_sub(waited));
+            if wait_readable(connection.fd.as_fd(), Some(step))? {
+                continue;
+            }
+            waited += step;
+            if (patience.is_gone)() {
+                // What it sent before its end is still there.
+                if !self.fill(connection)? {
+                    return Err(Failure::Closed);
+                }
+            } else if waited >= patience.timeout {
                 return Err(Failure::TimedOut);
             }
         }

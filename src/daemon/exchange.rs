@@ -12,7 +12,7 @@ use mod_wsgi_protocol::request::{Body, Head, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
 use super::choice::{self, Chosen, Unavailable};
-use super::connection::{Connection, Failure, Receiver};
+use super::connection::{Connection, Failure, Patience, Receiver};
 use super::{Child, Group};
 use crate::environ;
 use crate::httpd::body::BodyReader;
@@ -114,7 +114,7 @@ fn run(
         0 => request.server().map_or(60, |server| server.timeout()),
         seconds => seconds,
     };
-    let timeout = Some(Duration::from_secs(socket_timeout.into()));
+    let timeout = Duration::from_secs(socket_timeout.into());
     // A process that is starting is waited for as one that is slow; one that cannot be connected,
     // as `connect-timeout` says.
     let wait = socket_timeout.max(options.connect_timeout);
@@ -173,7 +173,9 @@ fn run(
             Ok(chosen) => chosen,
             Err(reason) => return unavailable(request, group, route, reason),
         };
-        let connection = match child.take_connection(group.index, chosen.process, chosen.serial) {
+        let idle = child.take_connection(group.index, chosen.process, chosen.serial);
+        let was_idle = idle.is_some();
+        let connection = match idle {
             Some(connection) => connection,
             None => match connect(group, &chosen) {
                 Ok(connection) => connection,
@@ -192,6 +194,7 @@ fn run(
             responder: &mut responder,
             body: &mut body,
             timeout,
+            chosen: &chosen,
         };
         match exchange.run(frame) {
             Attempt::Done => {
@@ -224,7 +227,12 @@ fn run(
             Attempt::Broken(failure) => {
                 let unstarted = responder.is_waiting() && !slot.may_have_started(mark);
                 if unstarted && matches!(failure, Failure::Closed) {
-                    avoid.push(chosen.serial);
+                    if was_idle {
+                        // Perhaps the connection was at its end and not the process.
+                        child.drop_connections(group.index, chosen.process);
+                    } else {
+                        avoid.push(chosen.serial);
+                    }
                     continue;
                 }
                 slot.is_of_dead = matches!(failure, Failure::Closed);
@@ -303,7 +311,8 @@ fn body_failed(request: &Request<'_>, error: BodyError) -> i32 {
 
 fn connect(group: &Group, chosen: &Chosen<'_>) -> Result<Connection, Failure> {
     let deadline = Instant::now() + Duration::from_secs(group.options.connect_timeout.into());
-    Connection::open(&group.address(chosen.serial), chosen.serial, deadline).map_err(|error| {
+    let address = group.address(chosen.serial);
+    Connection::open(&address, chosen.serial, group.listener_uid(), deadline).map_err(|error| {
         match error.kind() {
             std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => Failure::Closed,
             std::io::ErrorKind::WouldBlock => Failure::TimedOut,
@@ -355,7 +364,7 @@ fn broken(
     failure: &Failure,
 ) -> i32 {
     let name = group.label();
-    let pid = group.region().process(chosen.process).map_or(0, |process| process.pid());
+    let pid = chosen.pid;
     if responder.is_done() {
         return responder.finish(500);
     }
@@ -402,19 +411,24 @@ struct Exchange<'x, 'a> {
     /// The request body.
     body: &'x mut BodyReader<'a>,
     /// For each read and write.
-    timeout: Option<Duration>,
+    timeout: Duration,
+    /// The process.
+    chosen: &'x Chosen<'x>,
 }
 
 impl Exchange<'_, '_> {
     fn run(&mut self, request: &[u8]) -> Attempt {
-        if let Err(failure) = self.connection.send(Kind::Request, 0, request, self.timeout) {
+        if let Err(failure) = self.connection.send(Kind::Request, 0, request, Some(self.timeout)) {
             // A process that rejects may do so before it has read everything.
             if !matches!(failure, Failure::Closed) {
                 return Attempt::Broken(failure);
             }
         }
+        let chosen = self.chosen;
+        let is_gone = || chosen.is_gone();
+        let patience = Patience { timeout: self.timeout, is_gone: &is_gone };
         loop {
-            let header = match self.receiver.receive(self.connection, self.timeout) {
+            let header = match self.receiver.receive(self.connection, &patience) {
                 Ok(header) => header,
                 Err(failure) => return Attempt::Broken(failure),
             };
@@ -480,9 +494,11 @@ impl Exchange<'_, '_> {
         match result {
             Ok(at_end) => {
                 let flags = if at_end { frame::LAST } else { 0 };
-                self.connection.send(Kind::Body, flags, &data, self.timeout)
+                self.connection.send(Kind::Body, flags, &data, Some(self.timeout))
             }
-            Err(error) => self.connection.send(Kind::BodyError, 0, &[error as u8], self.timeout),
+            Err(error) => {
+                self.connection.send(Kind::BodyError, 0, &[error as u8], Some(self.timeout))
+            }
         }
     }
 }

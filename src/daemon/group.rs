@@ -26,6 +26,8 @@ pub(crate) struct Sockets {
     pub(crate) is_abstract: bool,
     /// Owner of socket files, when the parent is root.
     pub(crate) owner: Option<u32>,
+    /// User id of those who may listen: the parent's.
+    pub(crate) listener: u32,
 }
 
 /// A process group.
@@ -129,6 +131,30 @@ impl Group {
             Address::Abstract(std::os::unix::ffi::OsStringExt::into_vec(name))
         } else {
             Address::Path(name.into())
+        }
+    }
+
+    /// User id that the listener of a socket must have.
+    pub(crate) fn listener_uid(&self) -> u32 {
+        self.sockets.listener
+    }
+
+    /// Removes the socket files that a supervisor of this generation has left.
+    pub(crate) fn remove_stale_sockets(&self) {
+        let Sockets { prefix, parent, generation, .. } = &self.sockets;
+        let (Some(folder), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };
+        if self.sockets.is_abstract {
+            return;
+        }
+        let mut start = name.to_os_string();
+        start.push(format!(".{parent}.{generation}.{}.", self.index + 1));
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let file = entry.file_name();
+            let file = file.as_encoded_bytes();
+            if file.starts_with(start.as_encoded_bytes()) && file.ends_with(b".sock") {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod child;
 pub(crate) mod choice;
+pub(crate) mod claims;
 pub(crate) mod connection;
 pub(crate) mod exchange;
 pub(crate) mod group;

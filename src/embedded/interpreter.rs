@@ -71,7 +71,10 @@ pub(crate) fn obtain(plan: &Plan) -> Result<Python, ()> {
 
 /// Called from the thread of the main interpreter: requests can be taken, or never will be.
 pub(crate) fn became(python: Option<Python>) {
-    *STATE.lock() = python.map_or(State::Failed, State::Ready);
+    let mut state = STATE.lock();
+    if matches!(*state, State::Starting) {
+        *state = python.map_or(State::Failed, State::Ready);
+    }
     CHANGED.notify_all();
 }
 
@@ -114,7 +117,7 @@ fn start(plan: &Plan) -> Result<(), String> {
         c_string(interpreter.program.as_os_str().as_bytes()),
         c"-c".into(),
         c_string(bootstrap::SOURCE.as_bytes()),
-        c_string(plan.library.as_os_str().as_bytes()),
+        c_string(plan.library.loadable(None).as_os_str().as_bytes()),
         c"embedded".into(),
         c_string((std::ptr::from_ref(host) as usize).to_string().as_bytes()),
     ];

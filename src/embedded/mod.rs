@@ -10,6 +10,7 @@ use mod_wsgi_protocol::settings::{Preload, Settings};
 
 use crate::config::{Global, Text};
 use crate::httpd::mpm;
+use crate::library::PythonLibrary;
 
 pub(crate) use table::handle;
 
@@ -19,7 +20,7 @@ pub(crate) struct Plan {
     /// The interpreter, or why there is none.
     pub(crate) interpreter: Result<probe::Interpreter, String>,
     /// `mod_wsgi_python.abi3.so`.
-    pub(crate) library: std::path::PathBuf,
+    pub(crate) library: &'static PythonLibrary,
     /// Encoded settings.
     pub(crate) settings: Vec<u8>,
     /// Whether scripts are to be loaded when a child starts.

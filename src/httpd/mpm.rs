@@ -76,9 +76,14 @@ pub(crate) fn description() -> Vec<u8> {
 pub(crate) fn child_user() -> (u32, Vec<u8>) {
     // SAFETY: httpd writes this record while it reads the configuration, in the one thread that
     // also calls this; the name is a C string of the configuration, copied here.
-    unsafe {
+    let (uid, name) = unsafe {
         let config = &raw const sys::ap_unixd_config;
         ((*config).user_id, bytes((*config).user_name).unwrap_or_default().to_vec())
+    };
+    // `User #33` leaves the number as the name.
+    match crate::os::identity::user_by_id(uid) {
+        Some(user) if name.starts_with(b"#") => (uid, user.name.into_bytes()),
+        _ => (uid, name),
     }
 }
 

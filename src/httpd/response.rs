@@ -2,7 +2,7 @@
 //! Sending a response through httpd's output filters: the head into the request record, data as
 //! buckets. Knows HTTP's and httpd's rules, not who produced the response.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use mod_wsgi_protocol::response::Head;
 
@@ -142,23 +142,29 @@ impl<'a> Sender<'a> {
             return Err(Gone);
         };
         self.sent = usize::MAX;
-        let descriptor = self.pool.own(descriptor);
-        let mut file = std::ptr::null_mut();
+        if length == 0 {
+            return self.pass(flush, false);
+        }
         let mut flags = sys::APR_FOPEN_READ;
         if self.request.core_settings().send_file {
             flags |= sys::APR_FOPEN_SENDFILE_ENABLED;
         }
-        // SAFETY: the pool owns the descriptor and closes it after the buckets that refer to it are
-        // gone (the request's pool outlives its response). APR's file does not close it.
+        let mut number = descriptor.as_raw_fd();
+        let mut borrowed = std::ptr::null_mut();
+        let mut file = std::ptr::null_mut();
+        // SAFETY: the first file only lends the number to the second, which has a descriptor and a
+        // cleanup of its own in the request's pool: filters that move it to another pool can.
         unsafe {
-            let mut number = std::os::fd::AsRawFd::as_raw_fd(&*descriptor);
-            let status =
-                sys::apr_os_file_put(&raw mut file, &raw mut number, flags, self.pool.as_ptr());
-            if status != sys::APR_SUCCESS || length == 0 {
-                return if length == 0 { self.pass(flush, false) } else { Err(Gone) };
+            let pool = self.pool.as_ptr();
+            let status = sys::apr_os_file_put(&raw mut borrowed, &raw mut number, flags, pool);
+            if status != sys::APR_SUCCESS
+                || sys::apr_file_dup(&raw mut file, borrowed, pool) != sys::APR_SUCCESS
+            {
+                return Err(Gone);
             }
-            sys::apr_brigade_insert_file(self.brigade, file, offset, length, self.pool.as_ptr());
+            sys::mod_wsgi_shim_insert_file(self.brigade, file, offset, length, pool);
         }
+        drop(descriptor);
         self.pass(flush, false)
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn check(request: &Request<'_>) -> Result<(), u16> {
             return refuse(
                 413,
                 &format!(
-                    "Requested content-length of {length} is larger than the configured limit of {limit} (LimitRequestBody)"
+                    "WSGI0317: Requested content-length of {length} is larger than the configured limit of {limit} (LimitRequestBody)"
                 ),
             );
         }

@@ -94,8 +94,18 @@ pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
 
 /// Changes the owner of a path.
 pub(crate) fn change_owner(path: &CStr, uid: u32) -> io::Result<()> {
+    // Not through a symbolic link: whoever may write to the directory could have put one there.
     // SAFETY: takes a C string and integers; gid -1 leaves the group.
-    check(unsafe { libc::chown(path.as_ptr(), uid, libc::gid_t::MAX) }).map(drop)
+    check(unsafe {
+        libc::fchownat(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            uid,
+            libc::gid_t::MAX,
+            libc::AT_SYMLINK_NOFOLLOW,
+        )
+    })
+    .map(drop)
 }
 
 /// Sets the file mode mask and returns the old one.

@@ -7,6 +7,7 @@ pub(crate) mod identity;
 pub(crate) mod library;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod signal;
 pub(crate) mod socket;
 

@@ -199,3 +199,40 @@ pub(crate) fn set_name(name: &CStr) {
     // SAFETY: PR_SET_NAME reads a C string.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
+
+/// Closes the C library's connection to the system log; its next use opens a new one.
+pub(crate) fn close_system_log() {
+    // SAFETY: closelog has no arguments and may be called at any time.
+    unsafe { libc::closelog() };
+}
+
+/// Limits on open descriptors: (soft, hard).
+pub(crate) fn descriptor_limit() -> Option<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes one structure.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (result == 0).then_some((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets the limits on open descriptors.
+pub(crate) fn set_descriptor_limit((soft, hard): (u64, u64)) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: setrlimit reads one structure. A refusal leaves the limit as it is.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// Allows this process as many descriptors as it may have.
+pub(crate) fn raise_descriptor_limit() {
+    if let Some((_, hard)) = descriptor_limit() {
+        set_descriptor_limit((hard, hard));
+    }
+}
+
+/// Kills a child that cannot be watched, and takes its exit.
+pub(crate) fn end_now(child: libc::pid_t) {
+    // SAFETY: kill and waitpid take integers and null; a child that was not waited for keeps its id.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+}

@@ -241,3 +241,21 @@ pub(crate) fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedF
         }
     }
 }
+
+/// User id of the process at the other end of a connection, as it was when that was made; for a
+/// connection that this process opened, of the process that called listen (unix(7), SO_PEERCRED).
+pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: getsockopt writes at most `length` bytes, the size of the structure.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(credentials.uid)
+}

@@ -17,9 +17,10 @@ use super::output::Lines;
 use super::plan::Plan;
 use super::process::{self, DaemonProcess, Output, Role};
 use crate::config::words::text;
+use crate::daemon::claims::Claims;
 use crate::httpd::log::{self, Level};
 use crate::os::epoll::Epoll;
-use crate::os::process::{Exit, PidFd};
+use crate::os::process::{Exit, PidFd, end_now};
 use crate::os::read;
 use crate::os::signal::SignalFd;
 use crate::os::socket::{self, receive_now};
@@ -32,6 +33,15 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 
 /// Requests that are named when a process dies.
 const NAMED_REQUESTS: usize = 5;
+
+/// Messages of one sender that are read before the others have their turn.
+const MESSAGES_A_TURN: usize = 16;
+
+/// A process that ends sooner than this after its start has not served.
+const QUICK_DEATH: Duration = Duration::from_secs(1);
+
+/// Quick deaths, one after the other, that are answered by a new process without a pause.
+const QUICK_DEATHS: u32 = 3;
 
 /// What a token of the epoll set stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +92,8 @@ struct Set {
     name: Option<Vec<u8>>,
     /// Starts that failed, one after the other.
     failures: u32,
+    /// Processes that ended soon after they were ready, one after the other.
+    quick_deaths: u32,
     /// No start before this.
     not_before: Option<Instant>,
 }
@@ -92,8 +104,6 @@ pub(crate) struct Supervisor<'a> {
     plans: &'a [Plan<'a>],
     /// Sets, by group and set.
     sets: Vec<Vec<Set>>,
-    /// Serial that the next process of each group gets.
-    next_serial: Vec<u32>,
     /// Daemon processes by key.
     processes: HashMap<u32, DaemonProcess>,
     /// Key that the next process gets.
@@ -104,6 +114,8 @@ pub(crate) struct Supervisor<'a> {
     epoll: Epoll,
     /// Signals.
     signals: SignalFd,
+    /// Who has which block, and serials: decided where no daemon process can write.
+    claims: &'a Claims,
     /// Read end of the lease.
     lease: BorrowedFd<'a>,
     /// Nobody is left, or a signal came: processes are stopped, and then this one ends.
@@ -112,7 +124,11 @@ pub(crate) struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     /// A supervisor with nothing started yet.
-    pub(crate) fn new(plans: &'a [Plan<'a>], lease: BorrowedFd<'a>) -> io::Result<Self> {
+    pub(crate) fn new(
+        plans: &'a [Plan<'a>],
+        claims: &'a Claims,
+        lease: BorrowedFd<'a>,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let signals = SignalFd::new(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1])?;
         epoll.add(lease, Token::Lease.encode())?;
@@ -124,12 +140,12 @@ impl<'a> Supervisor<'a> {
         let mut supervisor = Self {
             plans,
             sets,
-            next_serial: Vec::new(),
             processes: HashMap::new(),
             next_key: 1,
             children: HashMap::new(),
             epoll,
             signals,
+            claims,
             lease,
             is_stopping: false,
         };
@@ -143,21 +159,12 @@ impl<'a> Supervisor<'a> {
     fn take_over(&mut self, group: usize) {
         let Some(plan) = self.plans.get(group) else { return };
         let region = plan.group.region();
-        let mut serial = 0;
         for index in 0..plan.group.geometry().processes {
             if let Some(process) = region.process(index) {
-                if process.state() != ProcessState::Empty {
-                    process.publish(ProcessState::Empty);
-                }
-                serial = serial.max(process.serial());
+                process.publish(ProcessState::Empty);
             }
         }
-        for old in 1..=serial {
-            if let Some(path) = plan.group.address(old).path() {
-                let _ = std::fs::remove_file(path);
-            }
-        }
-        self.next_serial.push(serial + 1);
+        plan.group.remove_stale_sockets();
         let mut names: Vec<Option<Vec<u8>>> = Vec::new();
         if plan.group.shares_processes() {
             names.push(Some(Vec::new()));
@@ -178,10 +185,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         for index in 0..plan.group.geometry().children {
-            let owner = region.owner(index).map_or(0, |owner| owner.load(Ordering::Acquire));
-            if owner != 0 {
-                self.watch_child(index, owner);
-            }
+            self.watch_child(index);
         }
         plan.group.announce();
     }
@@ -294,8 +298,7 @@ impl<'a> Supervisor<'a> {
                 region.process(*index).is_some_and(|process| process.state() == ProcessState::Empty)
             })
             .ok_or_else(|| io::Error::other("no place is left in the shared memory"))?;
-        let serial = self.next_serial[group];
-        self.next_serial[group] += 1;
+        let serial = self.claims.next_serial(group);
         let mut settings = plan.settings.clone();
         let name = self.sets[group][set].name.clone();
         settings.process_slot = slot;
@@ -309,13 +312,19 @@ impl<'a> Supervisor<'a> {
             launch::launch(plan, &plan.group.address(serial), &settings.encode())?;
         let key = self.next_key;
         self.next_key += 1;
-        self.epoll.add(process.as_fd(), Token::Exit(key).encode())?;
-        self.epoll.add(control.as_fd(), Token::Control(key).encode())?;
-        self.epoll.add(stdout.as_fd(), Token::Output(key, 0).encode())?;
-        self.epoll.add(stderr.as_fd(), Token::Output(key, 1).encode())?;
+        let watched = self
+            .epoll
+            .add(process.as_fd(), Token::Exit(key).encode())
+            .and_then(|()| self.epoll.add(control.as_fd(), Token::Control(key).encode()))
+            .and_then(|()| self.epoll.add(stdout.as_fd(), Token::Output(key, 0).encode()))
+            .and_then(|()| self.epoll.add(stderr.as_fd(), Token::Output(key, 1).encode()));
+        if let Err(error) = watched {
+            end_now(process.pid());
+            return Err(error);
+        }
         let set = set as u32;
         if let Some(published) = region.process(slot) {
-            published.publish_start(serial, set, process.pid().cast_unsigned());
+            published.publish_start(serial, set, u32::try_from(process.pid()).unwrap_or(0));
         }
         let output = |fd| Some(Output { fd, lines: Lines::default() });
         log::server(
@@ -357,9 +366,13 @@ impl<'a> Supervisor<'a> {
         });
         let plan = &self.plans[group];
         let state = &mut self.sets[group][set];
-        let wait = FIRST_BACK_OFF.saturating_mul(1 << state.failures.min(6)).min(MAX_BACK_OFF);
-        state.failures = state.failures.saturating_add(1);
-        state.not_before = Some(Instant::now() + wait);
+        let now = Instant::now();
+        // Several processes that fail together are one failure.
+        if state.not_before.is_none_or(|at| at <= now) {
+            state.not_before = Some(now + back_off(state.failures));
+            state.failures = state.failures.saturating_add(1);
+        }
+        let wait = state.not_before.map_or(Duration::ZERO, |at| at - now);
         if let Some(published) = plan.group.region().set(set as u32) {
             published.publish_failing(!serves);
         }
@@ -377,7 +390,7 @@ impl<'a> Supervisor<'a> {
 
     fn hear_lease(&mut self) {
         let mut message = [0; LEASE_SIZE + 1];
-        loop {
+        for _ in 0..MESSAGES_A_TURN {
             match receive_now(self.lease, &mut message) {
                 Ok(None) => return,
                 Ok(Some(0)) | Err(_) => {
@@ -389,7 +402,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Ok(Some(length)) => {
                     match Lease::decode(message.get(..length).unwrap_or_default()) {
-                        Ok(Lease::Registered { child, pid }) => self.watch_child(child, pid),
+                        Ok(Lease::Registered { child, .. }) => self.watch_child(child),
                         Ok(Lease::WantSet { group, name }) => self.want_set(group, name),
                         Err(_) => {}
                     }
@@ -398,10 +411,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn watch_child(&mut self, block: u32, pid: u32) {
+    /// Watches the child that has the block, if there is one.
+    fn watch_child(&mut self, block: u32) {
+        let pid = self.claims.owner(block);
         let Ok(pid) = libc::pid_t::try_from(pid) else { return };
         match self.children.get(&block) {
-            // Found in the shared memory at start, and now it says so itself.
+            _ if pid == 0 => return,
+            // Found in the claims at start, and now it says so itself.
             Some(known) if known.pid() == pid => return,
             // The block has a new owner, who has cleared what the old one left.
             Some(known) => {
@@ -420,19 +436,25 @@ impl<'a> Supervisor<'a> {
 
     /// A child has ended: what it had in flight is nothing any more.
     fn forget_child(&mut self, block: u32) {
+        // An event for the child before may come together with the news of the next.
+        let has_ended = |child: &PidFd| matches!(child.wait(Duration::ZERO), Ok(true));
+        if !self.children.get(&block).is_some_and(has_ended) {
+            return;
+        }
         let Some(child) = self.children.remove(&block) else { return };
         let _ = self.epoll.remove(child.as_fd());
-        let pid = child.pid().cast_unsigned();
-        // The first group's owner word is the one that is claimed: it goes last.
-        for plan in self.plans.iter().rev() {
+        let pid = u32::try_from(child.pid()).unwrap_or(0);
+        if self.claims.owner(block) != pid {
+            return;
+        }
+        for plan in self.plans {
             let region = plan.group.region();
-            if let Some(owner) = region.owner(block)
-                && owner.load(Ordering::Acquire) == pid
-            {
-                region.clear_child(block);
-                let _ = owner.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Relaxed);
+            region.clear_child(block);
+            if let Some(owner) = region.owner(block) {
+                owner.store(0, Ordering::Release);
             }
         }
+        self.claims.release(block, pid);
     }
 
     fn want_set(&mut self, group: u32, name: Vec<u8>) {
@@ -484,7 +506,7 @@ impl<'a> Supervisor<'a> {
 
     fn hear_process(&mut self, key: u32) {
         let mut message = [0; CONTROL_SIZE + 1];
-        loop {
+        for _ in 0..MESSAGES_A_TURN {
             let Some(process) = self.processes.get(&key) else { return };
             match receive_now(process.control.as_fd(), &mut message) {
                 Ok(None) => return,
@@ -551,10 +573,13 @@ impl<'a> Supervisor<'a> {
     fn replace(&mut self, key: u32, reason: Option<Reason>) {
         let Some(process) = self.processes.get_mut(&key) else { return };
         let (group, set, started) = (process.group, process.set, process.started);
-        process.reason = reason.map(Reason::name);
-        if process.role == Role::Serving {
-            process.role = Role::Outgoing;
+        match process.role {
+            Role::Serving => {}
+            Role::Outgoing if reason == Some(Reason::ScriptChanged) => {}
+            Role::Starting | Role::Outgoing | Role::Draining => return,
         }
+        process.reason = reason.map(Reason::name);
+        process.role = Role::Outgoing;
         let plan = &self.plans[group];
         log::server(
             plan.server,
@@ -592,6 +617,8 @@ impl<'a> Supervisor<'a> {
         process.reason = reason.map(Reason::name);
         process.role = Role::Draining;
         let plan = &self.plans[process.group];
+        let timeout = plan.group.options.shutdown_timeout;
+        process.kill_at = Some(Instant::now() + Duration::from_secs(u64::from(timeout.max(1)) + 1));
         if let Some(published) = plan.group.region().process(process.slot) {
             published.publish(ProcessState::Draining);
         }
@@ -607,7 +634,11 @@ impl<'a> Supervisor<'a> {
             published.publish(ProcessState::Draining);
         }
         let options = &plan.group.options;
-        let message = Control::Drain.encode(options.graceful_timeout);
+        // No time for running requests: as for an immediate stop.
+        let message = match options.graceful_timeout {
+            0 => Control::Stop.encode(options.shutdown_timeout),
+            seconds => Control::Drain.encode(seconds),
+        };
         if socket::send_message(process.control.as_fd(), &message).is_err() {
             let _ = process.process.signal(libc::SIGTERM);
         }
@@ -718,17 +749,34 @@ impl<'a> Supervisor<'a> {
                 let why = format!("process {pid} {} after {life}", process::cause(exit));
                 self.start_failed(process.group, process.set as usize, &why);
             }
-            Role::Serving | Role::Outgoing => log::server(
-                plan.server,
-                Level::Error,
-                &format!(
-                    "WSGI0303: daemon process {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
-                    process::cause(exit),
-                    process::requests(&running, count)
-                ),
-            ),
+            Role::Serving | Role::Outgoing => {
+                let state = &mut self.sets[process.group][process.set as usize];
+                if process.started.elapsed() < QUICK_DEATH {
+                    state.quick_deaths = state.quick_deaths.saturating_add(1);
+                } else {
+                    state.quick_deaths = 0;
+                }
+                if state.quick_deaths > QUICK_DEATHS {
+                    let wait = back_off(state.quick_deaths - QUICK_DEATHS - 1);
+                    state.not_before = Some(Instant::now() + wait);
+                }
+                log::server(
+                    plan.server,
+                    Level::Error,
+                    &format!(
+                        "WSGI0303: daemon process {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
+                        process::cause(exit),
+                        process::requests(&running, count)
+                    ),
+                );
+            }
         }
     }
+}
+
+/// How long to wait after so many failures.
+fn back_off(failures: u32) -> Duration {
+    FIRST_BACK_OFF.saturating_mul(1 << failures.min(6)).min(MAX_BACK_OFF)
 }
 
 fn write_line(plan: &Plan<'_>, level: Level, line: &[u8]) {

@@ -13,7 +13,7 @@ use mod_wsgi_protocol::control::inherited;
 
 use super::plan::Plan;
 use crate::httpd::c_string;
-use crate::os::process::{PidFd, arrange_descriptors, execute, fork, is_accessible};
+use crate::os::process::{PidFd, arrange_descriptors, end_now, execute, fork, is_accessible};
 use crate::os::socket::{self, Address};
 use crate::os::{identity, pipe, set_nonblocking, signal};
 
@@ -50,7 +50,7 @@ pub(crate) fn launch(plan: &Plan<'_>, address: &Address, settings: &[u8]) -> io:
     // SAFETY: the supervisor has one thread.
     let pid = unsafe {
         fork(|| {
-            let descriptors = [
+            let mut descriptors = vec![
                 (null.as_fd(), 0),
                 (child_stdout.as_fd(), 1),
                 (child_stderr.as_fd(), 2),
@@ -58,10 +58,17 @@ pub(crate) fn launch(plan: &Plan<'_>, address: &Address, settings: &[u8]) -> io:
                 (listener.as_fd(), inherited::LISTENER),
                 (plan.group.memory().fd().as_fd(), inherited::REGION),
             ];
+            descriptors.extend(plan.library.descriptor().map(|file| (file, inherited::LIBRARY)));
             become_interpreter(plan, &descriptors)
         })
     }?;
-    Ok(Started { process: PidFd::open(pid)?, control, stdout, stderr })
+    match PidFd::open(pid) {
+        Ok(process) => Ok(Started { process, control, stdout, stderr }),
+        Err(error) => {
+            end_now(pid);
+            Err(error)
+        }
+    }
 }
 
 fn listen(plan: &Plan<'_>, address: &Address, backlog: i32) -> io::Result<OwnedFd> {
@@ -89,7 +96,7 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
             program.clone(),
             c"-c".into(),
             c_string(bootstrap::SOURCE.as_bytes()),
-            c_string(plan.library.as_os_str().as_bytes()),
+            c_string(plan.library.loadable(Some(inherited::LIBRARY)).as_os_str().as_bytes()),
             c"daemon".into(),
         ];
         let error = execute(&program, &arguments, &plan.environment);
@@ -100,7 +107,8 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
     });
     if let Err(text) = result {
         // Standard error is a pipe to the supervisor by now, unless that failed already.
-        eprintln!("\x012{text}");
+        let (id, text) = text.split_once(": ").unwrap_or(("WSGI0305", &text));
+        eprintln!("\x012{id}: WSGI process group '{}': {text}", plan.group.label());
     }
     EXIT_NOT_STARTED
 }
@@ -157,23 +165,25 @@ fn check_interpreter(plan: &Plan<'_>) -> Result<(), String> {
     }
     match is_accessible(&c_string(path.as_os_str().as_bytes()), libc::X_OK) {
         Ok(()) if path.is_dir() => Err(format!("WSGI0101: {} is a directory", path.display())),
-        Ok(())
-            if is_accessible(&c_string(plan.library.as_os_str().as_bytes()), libc::R_OK)
-                .is_err() =>
-        {
-            Err(format!(
-                "WSGI0306: {} cannot be read by the user of the group: {}",
-                plan.library.display(),
-                blocked_at(&plan.library).unwrap_or_else(|| "check its permissions".into())
-            ))
-        }
-        Ok(()) => Ok(()),
+        Ok(()) => check_library(plan),
         Err(error) => Err(format!(
             "WSGI0100: no Python to run at {}: {}: python-home or WSGIPythonHome must name an environment with bin/python in it",
             path.display(),
             blocked_at(path).unwrap_or_else(|| error.to_string())
         )),
     }
+}
+
+fn check_library(plan: &Plan<'_>) -> Result<(), String> {
+    let loadable = plan.library.loadable(Some(inherited::LIBRARY));
+    is_accessible(&c_string(loadable.as_os_str().as_bytes()), libc::R_OK).map_err(|error| {
+        let path = plan.library.path();
+        format!(
+            "WSGI0306: {} cannot be read by the user of the group: {}: make install puts it beside mod_wsgi.so, readable by all",
+            path.display(),
+            blocked_at(path).unwrap_or_else(|| error.to_string())
+        )
+    })
 }
 
 /// The first directory on the way to a path that this process may not enter, or what is missing.
@@ -199,5 +209,7 @@ pub(crate) fn blocked_at(path: &Path) -> Option<String> {
 
 /// Numbers of descriptors that the supervisor must keep for launching.
 pub(crate) fn kept_descriptors(plans: &[Plan<'_>]) -> Vec<i32> {
-    plans.iter().map(|plan| plan.group.memory().fd().as_raw_fd()).collect()
+    let memory = plans.iter().map(|plan| plan.group.memory().fd().as_raw_fd());
+    let library = plans.iter().filter_map(|plan| plan.library.descriptor());
+    memory.chain(library.map(|file| file.as_raw_fd())).collect()
 }

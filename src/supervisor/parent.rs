@@ -9,24 +9,33 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::event_loop::Supervisor;
 use super::launch;
+use crate::daemon::claims::Claims;
+use crate::httpd::c_string;
 use crate::httpd::log::{self, Level};
 use crate::httpd::mpm;
 use crate::httpd::server::Server;
-use crate::os::process::{PidFd, close_from, fork, new_session, set_name};
+use crate::os::process::{
+    PidFd, close_from, close_system_log, fork, new_session, raise_descriptor_limit, set_name,
+};
 use crate::os::{identity, pipe, read, signal, write};
 
 /// Forks the supervisor.
 ///
 /// # Errors
 /// What the system refused.
-pub(crate) fn start(plans: &[Plan<'_>], main: Server<'_>, lease: &OwnedFd) -> io::Result<PidFd> {
+pub(crate) fn start(
+    plans: &[Plan<'_>],
+    main: Server<'_>,
+    claims: &Claims,
+    lease: &OwnedFd,
+) -> io::Result<PidFd> {
     // SAFETY: httpd's parent has one thread; modules that break this break httpd's own forks too.
-    let pid = unsafe { fork(|| run(plans, main, lease)) }?;
+    let pid = unsafe { fork(|| run(plans, main, claims, lease)) }?;
     PidFd::open(pid)
 }
 
 /// The life of the supervisor.
-fn run(plans: &[Plan<'_>], main: Server<'_>, lease: &OwnedFd) -> i32 {
+fn run(plans: &[Plan<'_>], main: Server<'_>, claims: &Claims, lease: &OwnedFd) -> i32 {
     signal::reset_all();
     signal::ignore(libc::SIGPIPE);
     // Signals of a terminal go to httpd's parent, which tells us by the lease.
@@ -39,8 +48,11 @@ fn run(plans: &[Plan<'_>], main: Server<'_>, lease: &OwnedFd) -> i32 {
         keep.extend(at.log_descriptor());
         server = at.next();
     }
+    // ErrorLog syslog: the C library would go on with a number that is somebody else's by then.
+    close_system_log();
     close_from(3, &keep);
-    match Supervisor::new(plans, lease.as_fd()).and_then(Supervisor::run) {
+    raise_descriptor_limit();
+    match Supervisor::new(plans, claims, lease.as_fd()).and_then(Supervisor::run) {
         Ok(()) => 0,
         Err(error) => {
             log::server(
@@ -71,12 +83,15 @@ pub(crate) fn wait(supervisor: &PidFd, limit: Duration) {
 pub(crate) fn blocked_for_children(prefix: &std::path::Path) -> Option<String> {
     let folder = prefix.parent()?;
     let (read_end, write_end) = pipe().ok()?;
-    let (uid, _) = mpm::child_user();
+    let (uid, name) = mpm::child_user();
     let gid = mpm::child_group();
     // SAFETY: httpd's parent has one thread.
     let child = unsafe {
         fork(|| {
-            let reason = match identity::set_gid(gid).and_then(|()| identity::set_uid(uid)) {
+            let reason = match identity::set_gid(gid)
+                .and_then(|()| identity::initialise_groups(&c_string(&name), gid))
+                .and_then(|()| identity::set_uid(uid))
+            {
                 Ok(()) => launch::blocked_at(folder),
                 Err(error) => Some(error.to_string()),
             };

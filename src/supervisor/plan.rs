@@ -13,6 +13,7 @@ use crate::config::{Global, Text};
 use crate::daemon::Group;
 use crate::httpd::server::Server;
 use crate::httpd::{c_string, mpm};
+use crate::library::PythonLibrary;
 use crate::os::identity;
 
 /// Where the interpreter is when nothing names one.
@@ -30,7 +31,7 @@ pub(crate) struct Plan<'a> {
     /// The interpreter.
     pub(crate) interpreter: PathBuf,
     /// `mod_wsgi_python.abi3.so`.
-    pub(crate) library: PathBuf,
+    pub(crate) library: &'static PythonLibrary,
     /// Working directory; None keeps httpd's.
     pub(crate) directory: Option<Directory>,
     /// Environment.
@@ -86,7 +87,7 @@ impl<'a> Plan<'a> {
         group: &'a Group,
         server: Server<'a>,
         global: &Global,
-        library: PathBuf,
+        library: &'static PythonLibrary,
         is_root: bool,
     ) -> Result<Self, String> {
         let options = &group.options;

@@ -55,9 +55,7 @@ def hello(mode: str, module_server_factory: Servers, environment: Venv) -> Serve
     server = module_server_factory(start=False)
     copy_folder(server, "hello")
     text = DAEMON if mode == "daemon" else EMBEDDED
-    server.configure(
-        text.format(venv=environment.path, account=account(group="nogroup"))
-    )
+    server.configure(text.format(venv=environment.path, account=account(group="nogroup")))
     return server.start()
 
 

@@ -37,7 +37,7 @@ WSGIPythonHome {venv}
 
 DAEMON = """
 WSGIScriptAlias /mapproxy ${{ROOT}}/mapproxy/config.py
-WSGIDaemonProcess mapproxy {account} processes=2 threads=25
+WSGIDaemonProcess mapproxy {account} processes=8 threads=25
 WSGIProcessGroup mapproxy
 WSGIPythonHome {venv}
 WSGIApplicationGroup %{{GLOBAL}}
@@ -127,7 +127,7 @@ def test_welcome_page_knows_where_it_is_mounted(maps):
 def test_mode(maps, mode):
     assert maps.get("/mapproxy/").status == 200
     assert mode_that_loaded(maps, "/site-packages/rpds/") == mode
-    assert len(maps.daemon_processes) == (2 if mode == "daemon" else 0)
+    assert len(maps.daemon_processes) == (8 if mode == "daemon" else 0)
 
 
 def test_wms_capabilities(maps):

@@ -17,7 +17,7 @@ from systems.deployment import Environments, Servers, account, copy_folder, mode
 
 pytestmark = pytest.mark.ours_only("mod_wsgi has the one Python it was built for")
 
-VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 REQUIREMENTS = ("cryptography==50.0.2", "bcrypt==5.0.0")
 SYSTEM = Path("/usr/bin/python3")
 

@@ -99,8 +99,6 @@ WSGIScriptAlias /app2 \\
 """
 
 
-
-
 def make_application(server: Server, environment: Venv, name: str) -> Path:
     """An application's working directory, readable and partly writable by the server's group."""
     group = ["-g", server_group()] if os.geteuid() == 0 else []
@@ -131,9 +129,7 @@ def environment(venv: Environments) -> Venv:
 
 
 @pytest.fixture(scope="module", params=DEPLOYMENTS)
-def site(
-    request: pytest.FixtureRequest, environment: Venv, module_server_factory: Servers
-) -> Site:
+def site(request: pytest.FixtureRequest, environment: Venv, module_server_factory: Servers) -> Site:
     server = module_server_factory(start=False)
     folder = make_application(server, environment, "site")
     parts = DEPLOYMENTS[request.param]

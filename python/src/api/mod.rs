@@ -7,10 +7,13 @@
 mod events;
 mod functions;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mod_wsgi_protocol::settings::Settings;
 
 use crate::interp::{
-    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, register_module,
+    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, clear_exception,
+    register_module,
 };
 use crate::log::{self, Level};
 use crate::wsgi::{Adapter, Input, Restricted, Stream, Template, text_wrapper};
@@ -43,6 +46,8 @@ pub(crate) struct Constants {
     pub(crate) event_callbacks: Kept,
     /// Functions of our Python source, by name.
     support: Kept,
+    /// Whether `mod_wsgi.application_group` is final.
+    is_group_known: AtomicBool,
 }
 
 /// Classes with a Rust value.
@@ -109,6 +114,20 @@ impl Constants {
         self.support(py, c"module_name", [py.bytes(path)?.borrow()])
     }
 
+    /// Says which application group this process serves, where the first request is what decides.
+    pub(crate) fn adopt_group(&self, py: Attached<'_>, group: &[u8]) {
+        if self.is_group_known.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let module = self.module.get(py);
+        let adopted = py
+            .latin1(group)
+            .and_then(|group| module.set_entry_named(py, c"application_group", &group));
+        if adopted.is_err() {
+            clear_exception(py);
+        }
+    }
+
     /// Calls a function of our Python source.
     pub(crate) fn support<'py, const N: usize>(
         &self,
@@ -169,6 +188,9 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
         event_callbacks: taken(c"event_callbacks")?.keep(py),
         module: module.keep(py),
         support: support.share().keep(py),
+        is_group_known: AtomicBool::new(
+            settings.interpreters || settings.application_group.is_some(),
+        ),
     };
     replace_streams(py, settings, &constants)?;
     py.interpreter().set_constants(constants);

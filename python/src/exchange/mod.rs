@@ -2,7 +2,9 @@
 //! What the WSGI code knows of the outside: an exchange takes frames of a response and log lines,
 //! and gives the request body. A daemon process has one over a socket, embedded mode one over
 //! httpd's functions.
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
 mod embedded;
 mod socket;
 

@@ -70,6 +70,11 @@ impl<'a> Daemon<'a> {
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
         let shared = Arc::new(shared);
+        if !shared.settings.preload.is_empty() {
+            let mut visits = Visits::new(&shared.interpreters, 0);
+            start::preload(&mut visits, &shared.interpreters, &shared.settings);
+            visits.leave();
+        }
         let watchdog = Watchdog::start().map_err(system("no thread for the watchdog"))?;
         let mut workers = Vec::new();
         for number in 1..=shared.settings.threads.max(1) {

@@ -14,4 +14,4 @@ mod worker;
 
 pub(crate) use daemon::run;
 pub(crate) use interpreters::{Interpreters, Visits};
-pub(crate) use start::take_traceback;
+pub(crate) use start::{preload, take_traceback};

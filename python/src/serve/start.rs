@@ -13,6 +13,7 @@ use mod_wsgi_protocol::region::Region;
 use mod_wsgi_protocol::settings::Settings;
 use mod_wsgi_protocol::wire::DecodeError;
 
+use super::interpreters::{Interpreters, Visits};
 use crate::api;
 use crate::interp::{Attached, Exception, Seat, clear_exception};
 use crate::log::{self, Level};
@@ -108,7 +109,7 @@ pub(super) fn inherit() -> Result<Inheritance, StartError> {
     Ok(Inheritance { control, listener, region, settings })
 }
 
-/// Makes the main interpreter ready, loads the scripts that the configuration names, and says so.
+/// Makes the main interpreter ready, and says so.
 /// Signals that Python handles are written to `wake`.
 pub(super) fn set_up(seat: &Seat, settings: &Settings, wake: i32) -> Result<(), StartError> {
     let group = String::from_utf8_lossy(&settings.process_group).into_owned();
@@ -127,22 +128,24 @@ pub(super) fn set_up(seat: &Seat, settings: &Settings, wake: i32) -> Result<(), 
     seat.attach(|py| {
         api::set_up(py, settings, true).map_err(|_| StartError::SetUp(take_traceback(py)))?;
         describe(py, &group, wake);
-        for preload in &settings.preload {
-            if settings.interpreters && !preload.application_group.is_empty() {
-                continue;
-            }
-            script::preload(
-                py,
-                &ScriptContext {
-                    script: &preload.script,
-                    process_group: &settings.process_group,
-                    application_group: &preload.application_group,
-                    interpreters: settings.interpreters,
-                },
-            );
-        }
         Ok(())
     })
+}
+
+/// Loads the scripts that the configuration names, each in the interpreter of its group.
+pub(crate) fn preload(visits: &mut Visits, interpreters: &Interpreters, settings: &Settings) {
+    let is_daemon = !settings.process_group.is_empty();
+    for preload in &settings.preload {
+        let group = &preload.application_group;
+        let Some(visit) = visits.of(interpreters, settings, is_daemon, group) else { continue };
+        let context = ScriptContext {
+            script: &preload.script,
+            process_group: &settings.process_group,
+            application_group: group,
+            interpreters: settings.interpreters,
+        };
+        visit.seat().attach(|py| script::preload(py, &context));
+    }
 }
 
 /// The traceback of the exception that is set.

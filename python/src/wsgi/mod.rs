@@ -2,6 +2,7 @@
 //! The WSGI protocol (PEP 3333): environ, `start_response`, input, errors, file wrapper, and the
 //! run of an application from the call to `close()`. Sees the outside only as an
 //! [`crate::exchange::Exchange`].
+#![forbid(unsafe_code)]
 
 mod adapter;
 mod call;

@@ -153,6 +153,7 @@ impl<'py> Run<'_, 'py> {
             log_text(py, Level::Error, "WSGI0087: the interpreter is not set up");
             return Ok(Ending::Error(500));
         };
+        constants.adopt_group(py, self.job.request.head.application_group);
         let application = match script::find(py, &self.job.request.head, &self.context()) {
             Found::Application(application) => application,
             Found::Stale => return Err(Reject::ScriptChanged),
