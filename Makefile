@@ -26,9 +26,7 @@ BENCH_ARGS ?=
 DESTDIR ?=
 
 MODULES := target/modules
-# The module as a whole, and its Python side alone (python/tests).
 PYTEST = target/test-venv/bin/python -m pytest $(if $(findstring tests/,$(PYTEST_ARGS)),,tests)
-PYTEST_PYTHON = target/test-venv/bin/python -m pytest python/tests -q
 
 ##@ Use
 .PHONY: build
@@ -55,11 +53,16 @@ deps: ## Install the Debian packages that building and running need; silent when
 
 ##@ Test
 .PHONY: test
-test: deps-test build test-unit test-e2e ## Unit tests, then end-to-end tests | MPM=worker PYTEST_ARGS="-k name"
+test: deps-test build test-unit test-python test-e2e ## Unit tests, the Python side alone, then end-to-end tests | MPM=worker PYTEST_ARGS="-k name"
 
 .PHONY: test-unit
 test-unit: ## Only the unit tests
-	@cargo test --workspace
+	@cargo test --workspace --lib --bins
+
+.PHONY: test-python
+test-python: test-venv ## Only the tests of the Python side without httpd, on every interpreter that is found
+	@cargo build --release -p mod_wsgi_python --example embedded_host
+	@target/test-venv/bin/python -m pytest -q python/tests
 
 .PHONY: test-e2e
 test-e2e: test-venv ## Only the end-to-end tests, with the modules as they were built last
@@ -83,7 +86,7 @@ check: deps-test test-venv ## Formatting and lints: cargo fmt, clippy, clang-for
 	target/test-venv/bin/ruff format --check $(PYTHON_CODE)
 	target/test-venv/bin/ruff check $(PYTHON_CODE)
 
-PYTHON_CODE = tests bench demo scripts
+PYTHON_CODE = tests bench demo scripts python
 
 .PHONY: format
 format: test-venv ## Put the code into the form that check asks for
