@@ -4,7 +4,8 @@
 //! neither needs a second way of saying anything. Types only; pointers are used elsewhere.
 //!
 //! A table lives as long as the process. All functions may be called from any thread; those of
-//! `Host` are called without the GIL.
+//! `Host` are called without the GIL. Calls for one request never overlap, but an application may
+//! hand `write` or `wsgi.input` to a thread of its own, which then makes the call.
 
 use std::ffi::c_void;
 
