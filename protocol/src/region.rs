@@ -196,14 +196,19 @@ impl<'a> Region<'a> {
 
     /// Zeroes what a dead child left: its counters and its slots.
     pub fn clear_child(&self, child: u32) {
-        for process in 0..self.geometry.processes {
-            if let Some(count) = self.in_flight(process, child) {
-                count.store(0, Ordering::Relaxed);
-            }
-        }
+        self.clear_child_counters(child);
         for slot in 0..self.geometry.slots {
             if let Some(slot) = self.slot(child * self.geometry.slots + slot) {
                 slot.clear();
+            }
+        }
+    }
+
+    /// Zeroes the counters of a child. What it has in flight just now is forgotten: they are hints.
+    pub fn clear_child_counters(&self, child: u32) {
+        for process in 0..self.geometry.processes {
+            if let Some(count) = self.in_flight(process, child) {
+                count.store(0, Ordering::Relaxed);
             }
         }
     }

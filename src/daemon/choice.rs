@@ -50,7 +50,9 @@ impl Drop for Chosen<'_> {
     fn drop(&mut self) {
         let region = self.group.region();
         if let Some(counter) = self.block.and_then(|block| region.in_flight(self.process, block)) {
-            counter.fetch_sub(1, Ordering::Relaxed);
+            // Not below 0: a supervisor that starts anew has zeroed it.
+            let _ = counter
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         }
     }
 }

@@ -94,8 +94,10 @@ struct Set {
     failures: u32,
     /// Processes that ended soon after they were ready, one after the other.
     quick_deaths: u32,
-    /// No start before this.
+    /// No start before this, as starts failed.
     not_before: Option<Instant>,
+    /// No start before this, as processes ended soon after they were ready.
+    not_before_after_death: Option<Instant>,
 }
 
 /// The supervisor.
@@ -185,6 +187,11 @@ impl<'a> Supervisor<'a> {
             }
         }
         for index in 0..plan.group.geometry().children {
+            // The region's copy may have been overwritten by what ran in the group.
+            region.clear_child_counters(index);
+            if let Some(owner) = region.owner(index) {
+                owner.store(self.claims.owner(index), Ordering::Release);
+            }
             self.watch_child(index);
         }
         plan.group.announce();
@@ -270,7 +277,8 @@ impl<'a> Supervisor<'a> {
                     if present >= wanted {
                         continue;
                     }
-                    match self.sets[group][set].not_before {
+                    let state = &self.sets[group][set];
+                    match state.not_before.max(state.not_before_after_death) {
                         Some(at) if at > now => earliest(at),
                         _ => {
                             for _ in present..wanted {
@@ -293,10 +301,11 @@ impl<'a> Supervisor<'a> {
     fn start(&mut self, group: usize, set: usize) -> io::Result<()> {
         let plan = &self.plans[group];
         let region = plan.group.region();
+        let is_taken = |slot: u32| {
+            self.processes.values().any(|process| process.group == group && process.slot == slot)
+        };
         let slot = (0..plan.group.geometry().processes)
-            .find(|index| {
-                region.process(*index).is_some_and(|process| process.state() == ProcessState::Empty)
-            })
+            .find(|slot| !is_taken(*slot))
             .ok_or_else(|| io::Error::other("no place is left in the shared memory"))?;
         let serial = self.claims.next_serial(group);
         let mut settings = plan.settings.clone();
@@ -758,7 +767,7 @@ impl<'a> Supervisor<'a> {
                 }
                 if state.quick_deaths > QUICK_DEATHS {
                     let wait = back_off(state.quick_deaths - QUICK_DEATHS - 1);
-                    state.not_before = Some(Instant::now() + wait);
+                    state.not_before_after_death = Some(Instant::now() + wait);
                 }
                 log::server(
                     plan.server,

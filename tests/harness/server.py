@@ -413,7 +413,9 @@ class Server:
     def _descriptor_kinds(self) -> Counter[str]:
         """The parent's descriptors by what they are, without the numbers the kernel gives."""
         return Counter(
-            target.partition("[")[0] if target.startswith(("socket:", "pipe:")) else target
+            target.partition("[")[0]
+            if target.startswith(("socket:", "pipe:"))
+            else target.removesuffix(" (deleted)")
             for target in self.parent.descriptors.values()
         )
 

@@ -97,7 +97,16 @@ impl Connection {
             if let Some(header) = buffer.header() {
                 break Header::decode(header).map_err(FrameError::Malformed)?;
             }
-            match self.socket.receive(buffer.room(FIRST_RECEIVE))? {
+            let received = match self.socket.receive(buffer.room(FIRST_RECEIVE)) {
+                // A child that gave a response up closes with the rest of it unread.
+                Err(error)
+                    if buffer.filled == 0 && error.kind() == io::ErrorKind::ConnectionReset =>
+                {
+                    return Err(FrameError::End);
+                }
+                received => received?,
+            };
+            match received {
                 Received::Bytes(count) => buffer.filled += count,
                 Received::End if buffer.filled == 0 => return Err(FrameError::End),
                 Received::End => return Err(FrameError::Truncated),
