@@ -447,3 +447,14 @@ def test_restart_after_another_module_was_installed(
         assert server.get("/embedded/pid").status == 200
     (first, _) = server.find_log("another mod_wsgi is installed")
     assert first.level == "notice"
+
+
+@pytest.mark.ours_only("threads of httpd block signals, and subprocesses of mod_wsgi inherit that")
+def test_subprocess_can_be_terminated(server_factory, mode):
+    server = server_factory("""
+WSGIDaemonProcess main threads=2
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /embedded ${APPS}/terminate/app.wsgi
+WSGIScriptAlias /daemon ${APPS}/terminate/app.wsgi process-group=main
+""")
+    assert server.get(f"/{mode}").text == "-15"

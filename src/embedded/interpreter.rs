@@ -133,6 +133,8 @@ fn run(main: Main, arguments: Vec<CString>) {
     // Python installs handlers for these; the signals are httpd's.
     let saved = [libc::SIGINT, libc::SIGPIPE, libc::SIGXFSZ].map(crate::os::signal::Saved::new);
     table::keep_signals(saved);
+    // For what scripts that are loaded at start run; as in `table::handle`.
+    crate::os::signal::unblock(libc::SIGTERM);
     let mut pointers: Vec<*mut c_char> =
         arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
     pointers.push(std::ptr::null_mut());

@@ -2,6 +2,7 @@
 //! The table of functions that Python's side calls, and the call into its own: the only place where
 //! the two sides touch inside an httpd child.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -19,7 +20,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::response::Repeats;
 use crate::mapping::routing::Route;
-use crate::os::signal::Saved;
+use crate::os::signal::{self, Saved};
 use crate::relay::{Problem, Responder};
 
 /// One request, as the functions of the table find it again.
@@ -59,6 +60,21 @@ pub(crate) fn host(settings: &[u8]) -> Host {
     }
 }
 
+thread_local! {
+    /// Whether this thread is as Python wants it.
+    static IS_PREPARED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Threads of httpd block all signals, and what Python starts from them would inherit that: a
+/// subprocess that cannot be terminated. SIGTERM is let through, once for each thread; one that is
+/// sent to the httpd child still goes to its main thread, which the kernel prefers (signal(7)) and
+/// which never blocks it. The others stay blocked: httpd's children have no handlers for them.
+fn prepare_thread() {
+    if !IS_PREPARED.replace(true) {
+        signal::unblock(libc::SIGTERM);
+    }
+}
+
 /// Handles a request inside this child. Returns what httpd's handler returns.
 pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
     let Ok(python) = interpreter::obtain(plan) else {
@@ -71,6 +87,7 @@ pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
         return 500;
     };
     let Some(responder) = Responder::new(*request, Repeats::Separate) else { return 500 };
+    prepare_thread();
     let length = request.headers().and_then(|headers| headers.get(c"Content-Length"));
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
     let is_chunked =

@@ -85,6 +85,13 @@ pub(crate) fn unblock_all() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }
 
+/// Lets this thread have a signal again.
+pub(crate) fn unblock(signal: libc::c_int) {
+    let set = set_of(&[signal]);
+    // SAFETY: pthread_sigmask reads one set; null for the old one is allowed.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
 /// Ignores a signal.
 pub(crate) fn ignore(signal: libc::c_int) {
     // SAFETY: SIG_IGN needs no handler.

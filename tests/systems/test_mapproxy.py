@@ -29,6 +29,8 @@ WHOLE_WORLD = (-20037508.34, -20037508.34, 20037508.34, 20037508.34)
 EMBEDDED = """
 WSGIScriptAlias /mapproxy ${{ROOT}}/mapproxy/config.py
 WSGIPythonHome {venv}
+# numpy, which MapProxy imports, cannot be loaded into a sub-interpreter of every Python.
+WSGIApplicationGroup %{{GLOBAL}}
 
 <Directory ${{ROOT}}/mapproxy/>
     Require all granted
