@@ -59,7 +59,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="under two minutes, more noise")
     parser.add_argument("--json", metavar="FILE", help="write every measurement; - for stdout")
     parser.add_argument("--rounds", type=int, help="default 5, quick 3")
-    parser.add_argument("--seconds", type=float, help="per measurement; default 5, quick 1.75")
+    parser.add_argument("--seconds", type=int, help="per measurement; default 5, quick 2")
     parser.add_argument("--connections", default="1,16,48")
     parser.add_argument("--processes", type=int, default=2, help="daemon processes, httpd children")
     parser.add_argument("--threads", type=int, default=15, help="threads of a daemon process")
@@ -67,7 +67,7 @@ def arguments():
     parser.add_argument("--scenario", default="", help="scenarios whose name contains this")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 5)
-    options.seconds = options.seconds or (1.75 if options.quick else 5)
+    options.seconds = options.seconds or (2 if options.quick else 5)
     options.connections = [int(number) for number in options.connections.split(",")]
     return options
 
