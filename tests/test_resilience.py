@@ -6,6 +6,7 @@ Requests that are bad in themselves are in test_bad_input.py, ordinary life in t
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -458,3 +459,17 @@ WSGIScriptAlias /embedded ${APPS}/terminate/app.wsgi
 WSGIScriptAlias /daemon ${APPS}/terminate/app.wsgi process-group=main
 """)
     assert server.get(f"/{mode}").text == "-15"
+
+
+def test_limit_on_descriptors_is_that_of_httpd(server_factory):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard) - 1, hard))
+    try:
+        server = server_factory("""
+WSGIDaemonProcess main threads=2
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias / ${APPS}/limits/app.wsgi process-group=main
+""")
+        assert server.get("/").text == str(min(soft, hard) - 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

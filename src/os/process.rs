@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use once_cell::sync::OnceCell;
+
 use super::{check, owned, wait_readable};
 
 /// A process that this one started, or knows of; names it without the danger that its id is reused.
@@ -221,10 +223,22 @@ pub(crate) fn set_descriptor_limit((soft, hard): (u64, u64)) {
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
 }
 
+/// The limits that this process had before it raised them.
+static ORIGINAL_LIMIT: OnceCell<(u64, u64)> = OnceCell::new();
+
 /// Allows this process as many descriptors as it may have.
 pub(crate) fn raise_descriptor_limit() {
-    if let Some((_, hard)) = descriptor_limit() {
+    if let Some((soft, hard)) = descriptor_limit() {
+        let _ = ORIGINAL_LIMIT.set((soft, hard));
         set_descriptor_limit((hard, hard));
+    }
+}
+
+/// Undoes [`raise_descriptor_limit`], for a program that is about to be executed: a high limit is
+/// no kindness to those that use select().
+pub(crate) fn restore_descriptor_limit() {
+    if let Some(limit) = ORIGINAL_LIMIT.get() {
+        set_descriptor_limit(*limit);
     }
 }
 

@@ -13,7 +13,9 @@ use mod_wsgi_protocol::control::inherited;
 
 use super::plan::Plan;
 use crate::httpd::c_string;
-use crate::os::process::{PidFd, arrange_descriptors, end_now, execute, fork, is_accessible};
+use crate::os::process::{
+    PidFd, arrange_descriptors, end_now, execute, fork, is_accessible, restore_descriptor_limit,
+};
 use crate::os::socket::{self, Address};
 use crate::os::{identity, pipe, set_nonblocking, signal};
 
@@ -89,6 +91,7 @@ fn listen(plan: &Plan<'_>, address: &Address, backlog: i32) -> io::Result<OwnedF
 /// Runs in the forked child; returns only when it failed.
 fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> i32 {
     signal::reset_all();
+    restore_descriptor_limit();
     let result: Result<(), String> = prepare(plan, descriptors).and_then(|()| {
         check_interpreter(plan)?;
         let program = c_string(plan.interpreter.as_os_str().as_bytes());
