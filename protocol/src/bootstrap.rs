@@ -9,11 +9,8 @@
 /// Oldest Python that is served.
 pub const MINIMUM_PYTHON: (u32, u32) = (3, 10);
 
-/// Exit status of an interpreter that is too old, after one line on stderr that says so.
-pub const EXIT_TOO_OLD: i32 = 78;
-
 /// Source given to `-c`. `-c` puts the working directory first on `sys.path`: it is taken away
-/// before anything is imported.
+/// before anything is imported. An interpreter that is too old says so in one line on stderr.
 pub const SOURCE: &str = "\
 import sys
 if sys.path and sys.path[0] == '':

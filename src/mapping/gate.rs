@@ -50,7 +50,7 @@ pub(crate) fn check(request: &Request<'_>) -> Result<(), u16> {
         }
         return refuse(
             411,
-            "WSGI0139: Chunked request content is not enabled: write WSGIChunkedRequest On",
+            "WSGI0139: Chunked request content is not enabled: the client must send a Content-Length",
         );
     }
     if let Some(length) = header(c"Content-Length") {
