@@ -88,6 +88,10 @@ check: deps-test test-venv ## Formatting and lints: cargo fmt, clippy, clang-for
 
 PYTHON_CODE = tests bench demo scripts python
 
+.PHONY: reference
+reference: ## Write conf/reference.md from the tables of directives and options
+	@MOD_WSGI_WRITE_REFERENCE=1 cargo test --quiet --lib config::reference
+
 .PHONY: format
 format: test-venv ## Put the code into the form that check asks for
 	cargo fmt --all

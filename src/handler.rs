@@ -3,33 +3,53 @@
 //! daemon mode.
 #![forbid(unsafe_code)]
 
+use crate::access;
 use crate::config::{Scoped, ServerConfig, nearest};
 use crate::daemon::{self, Group};
 use crate::embedded;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::mapping::{gate, routing};
+use crate::httpd::response::Repeats;
+use crate::mapping::routing::{Effective, Route};
+use crate::mapping::{gate, ownership, routing};
+use crate::relay::{Manner, Responder};
 use crate::runtime::Runtime;
-
-/// Whether httpd chose us.
-pub(crate) fn is_ours(handler: &[u8]) -> bool {
-    gate::is_ours(handler)
-}
+use crate::work::Work;
 
 /// Maps a URL to a script. Returns whether an alias matched.
 pub(crate) fn map(request: &Request<'_>, config: &ServerConfig) -> bool {
     routing::map(request, config)
 }
 
-/// Handles a request whose handler is ours. Returns what httpd's handler returns.
+/// Handles a request. Returns what httpd's handler returns, or None when the handler that httpd
+/// chose is not ours.
 pub(crate) fn handle(
     request: &Request<'_>,
     directory: Option<&Scoped>,
     server: &ServerConfig,
-) -> i32 {
-    if let Err(status) = gate::check(request) {
-        return i32::from(status);
+) -> Option<i32> {
+    let chosen = request.handler()?;
+    let settings = Effective::new(directory, &server.scoped);
+    let handler =
+        if gate::is_script_handler(chosen) { None } else { Some(settings.handler(chosen)?) };
+    if handler.is_none()
+        && let Err(status) = gate::check_script(request)
+    {
+        return Some(i32::from(status));
     }
+    if let Err(status) = gate::check_request(request, settings.chunked_request()) {
+        return Some(i32::from(status));
+    }
+    let mut route = routing::resolve(request, &settings, handler);
+    if let Some(script) = settings.dispatch_script()
+        && let Err(status) = access::dispatch(request, script, &settings, &mut route)
+    {
+        return Some(i32::from(status));
+    }
+    Some(run(request, &settings, &route))
+}
+
+fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i32 {
     let refuse = |text: &str| {
         log::request(request, Level::Error, text.as_bytes());
         500
@@ -37,16 +57,30 @@ pub(crate) fn handle(
     let Some(runtime) = Runtime::current() else {
         return refuse("WSGI0210: The WSGI configuration is not running in this process");
     };
-    let route = routing::resolve(request, directory, &server.scoped);
-    if route.process_group.is_empty() {
+    let name = String::from_utf8_lossy(&route.process_group);
+    if !settings.allows_process_group(&route.process_group) {
+        return refuse(&format!(
+            "WSGI0149: Daemon process called '{name}' cannot be accessed by this WSGI application as it is not in list of allowed groups (WSGIRestrictProcess)"
+        ));
+    }
+    let is_embedded = route.process_group.is_empty();
+    let manner = Manner {
+        repeats: if is_embedded { Repeats::Separate } else { Repeats::Merged },
+        overrides_errors: route.error_override && !is_embedded,
+        sends_files: route.enable_sendfile,
+    };
+    let Some(mut responder) = Responder::new(*request, manner) else { return 500 };
+    let work = Work::Application(route);
+    if is_embedded {
         return match &runtime.embedded {
-            Some(plan) => embedded::handle(request, plan, &route),
-            None => refuse(
+            Some(plan) if runtime.global.allows_embedded() => {
+                embedded::handle(request, plan, work, &mut responder)
+            }
+            _ => refuse(
                 "WSGI0143: Embedded mode of mod_wsgi disabled by runtime configuration: WSGIRestrictEmbedded is On and no process group is chosen for this request (WSGIProcessGroup)",
             ),
         };
     }
-    let name = String::from_utf8_lossy(&route.process_group);
     let Some(group) = runtime.group(&route.process_group) else {
         if runtime.groups.is_empty() {
             return refuse(&format!(
@@ -64,8 +98,12 @@ pub(crate) fn handle(
             "WSGI0152: Daemon process called '{name}' cannot be accessed by this WSGI application as it is defined in a virtual host of another ServerName: move its WSGIDaemonProcess out of that virtual host"
         ));
     }
+    if let Err(text) = ownership::check(request, &group.options) {
+        log::request(request, Level::Error, text.as_bytes());
+        return 403;
+    }
     match runtime.child() {
-        Some(child) => daemon::exchange::handle(request, group, child, &route),
+        Some(child) => daemon::exchange::handle(request, group, child, work, &mut responder),
         None => refuse("WSGI0311: This httpd child cannot reach daemon processes"),
     }
 }

@@ -5,6 +5,7 @@
 // Unit tests are linked without httpd: what only its hooks reach is not used there.
 #![cfg_attr(test, allow(dead_code))]
 
+pub(crate) mod access;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod embedded;
@@ -16,6 +17,8 @@ pub(crate) mod mapping;
 #[cfg(not(test))]
 pub mod module;
 pub(crate) mod os;
+pub(crate) mod reading;
 pub(crate) mod relay;
 pub(crate) mod runtime;
 pub(crate) mod supervisor;
+pub(crate) mod work;

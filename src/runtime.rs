@@ -88,18 +88,17 @@ impl Runtime {
                 .cloned()
                 .collect();
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            groups.push(Group::new(
-                index,
-                group.clone(),
-                preloads,
-                sockets.clone(),
-                children,
-                slots,
-            )?);
+            let mut group = group.clone();
+            // ServerName may stand behind the directive.
+            if let Some(server) = server_with(main, group.host.identity) {
+                group.host.name = server.name().map(<[u8]>::to_vec);
+            }
+            groups.push(Group::new(index, group, preloads, sockets.clone(), children, slots)?);
         }
         let claims = Claims::new(children, groups.len())?;
         let lease = if groups.is_empty() { None } else { Some(socket::message_pair()?) };
-        let embedded = global.allows_embedded().then(|| {
+        set_hash_seed(&global);
+        let embedded = (global.allows_embedded() || global.needs_embedded).then(|| {
             let settings = embedded::settings(&global);
             let program = plan::interpreter(global.python_home.as_deref());
             embedded::Plan {
@@ -107,6 +106,7 @@ impl Runtime {
                 library,
                 is_eager: !settings.preload.is_empty(),
                 settings: settings.encode(),
+                arguments: global.python_arguments(),
             }
         });
         match embedded.as_ref().map(|plan| &plan.interpreter) {
@@ -159,14 +159,7 @@ impl Runtime {
     }
 
     fn server_of(&self, group: &Group) -> Server<'static> {
-        let mut server = Some(self.main);
-        while let Some(at) = server {
-            if at.identity() == group.host.identity {
-                return at;
-            }
-            server = at.next();
-        }
-        self.main
+        server_with(self.main, group.host.identity).unwrap_or(self.main)
     }
 
     /// Takes this httpd child's place in the shared memory.
@@ -234,6 +227,27 @@ impl Runtime {
                 self.groups.iter().map(|group| group.options.shutdown_timeout).max().unwrap_or(0);
             parent::wait(&supervisor, Duration::from_secs(u64::from(longest.max(1)) + 2));
         }
+    }
+}
+
+/// The server of this identity.
+fn server_with(main: Server<'static>, identity: usize) -> Option<Server<'static>> {
+    std::iter::successors(Some(main), Server::next).find(|server| server.identity() == identity)
+}
+
+/// What PYTHONHASHSEED was before WSGIPythonHashSeed: None when it is as it was.
+static HASH_SEED_BEFORE: Mutex<Option<Option<std::ffi::OsString>>> = Mutex::new(None);
+
+/// Python reads its seed from the environment when it starts in a child, where other threads run:
+/// the variable is set here, in the parent, which has one.
+fn set_hash_seed(global: &Global) {
+    const NAME: &std::ffi::CStr = c"PYTHONHASHSEED";
+    let mut before = HASH_SEED_BEFORE.lock();
+    if let Some(seed) = global.hash_seed_variable() {
+        before.get_or_insert_with(|| std::env::var_os("PYTHONHASHSEED"));
+        process::set_variable(NAME, Some(seed.as_ref()));
+    } else if let Some(value) = before.take() {
+        process::set_variable(NAME, value.as_deref());
     }
 }
 

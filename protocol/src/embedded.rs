@@ -31,7 +31,7 @@ pub struct Host {
     /// [`crate::frame::BodyError`]. `length` 0 only provokes `100 Continue` and returns 0.
     pub read_body:
         unsafe extern "C" fn(request: *mut c_void, buffer: *mut u8, length: usize) -> isize,
-    /// Delivers a `Head`, `Data`, `End` or `Error` frame. Returns 0, or -1 when the client is gone.
+    /// Delivers a `Head`, `Data`, `End`, `Error` or `Answer` frame. Returns 0, or -1 when the client is gone.
     pub send: unsafe extern "C" fn(
         request: *mut c_void,
         kind: u8,
@@ -49,6 +49,17 @@ pub struct Host {
     ) -> i32,
     /// Logs text of one or more lines at a level of httpd's; `request` may be null.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, length: usize),
+    /// A variable of mod_ssl, as a `Lookup` frame asks for it. Returns 1 and sets the two to a value
+    /// that stays as long as the request, or returns 0.
+    pub lookup: unsafe extern "C" fn(
+        request: *mut c_void,
+        name: *const u8,
+        name_length: usize,
+        value: *mut *const u8,
+        value_length: *mut usize,
+    ) -> i32,
+    /// The `request_rec` of the request, for `apache.request_rec`; never null.
+    pub request_record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
 }
 
 /// What Python's side hands back.

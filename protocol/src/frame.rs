@@ -3,8 +3,9 @@
 //! one request at a time:
 //!
 //! ```text
-//! child  → daemon   Request  (Body | BodyError)*            Body only in answer to Pull
+//! child  → daemon   Request  (Body | BodyError)* (Value)*   Body in answer to Pull, Value to Lookup
 //! daemon → child    (Pull | Log)* ( Reject | Error | Head (Data | File | Pull | Log)* End )
+//!                   (Lookup | Log)* ( Reject | Answer )     when the request asks for a hook
 //! ```
 //!
 //! `Head` and `Data` with [`LAST`] set are an `End` of a complete response at the same time.
@@ -39,6 +40,8 @@ pub enum Kind {
     Body = 2,
     /// Child: the body cannot be read further; payload: [`BodyError`] (u8), then a text.
     BodyError = 3,
+    /// Child: answer to `Lookup`; payload: u8, 1 if there is a value, then the value.
+    Value = 4,
     /// Daemon: the application reads; payload: u32, most bytes wanted (0: only provoke
     /// `100 Continue`; answered with an empty `Body`).
     Pull = 16,
@@ -60,6 +63,11 @@ pub enum Kind {
     /// Daemon: the application failed before any header; payload: u16 HTTP status, for which httpd
     /// makes the error document.
     Error = 23,
+    /// Daemon: a hook asks for a variable of mod_ssl; payload: its name. An empty name asks whether
+    /// the connection is encrypted: there is a value, of no bytes, if it is.
+    Lookup = 24,
+    /// Daemon: what the hook said, see [`crate::hook::Answer`]; ends the exchange.
+    Answer = 25,
 }
 
 impl Kind {
@@ -70,6 +78,7 @@ impl Kind {
             1 => Self::Request,
             2 => Self::Body,
             3 => Self::BodyError,
+            4 => Self::Value,
             16 => Self::Pull,
             17 => Self::Head,
             18 => Self::Data,
@@ -78,6 +87,8 @@ impl Kind {
             21 => Self::End,
             22 => Self::Reject,
             23 => Self::Error,
+            24 => Self::Lookup,
+            25 => Self::Answer,
             _ => return None,
         })
     }
@@ -87,8 +98,8 @@ impl Kind {
     pub fn max_payload(self) -> usize {
         match self {
             Self::Request | Self::Head => MAX_HEAD,
-            Self::Body | Self::Data | Self::Log => MAX_DATA,
-            Self::BodyError => 512,
+            Self::Body | Self::Data | Self::Log | Self::Value | Self::Answer => MAX_DATA,
+            Self::BodyError | Self::Lookup => 512,
             Self::Pull | Self::File | Self::End | Self::Reject | Self::Error => 16,
         }
     }

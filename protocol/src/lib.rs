@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod control;
 pub mod embedded;
 pub mod frame;
+pub mod hook;
 pub mod key;
 pub mod region;
 pub mod request;

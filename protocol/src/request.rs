@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The request: payload of a `Request` frame, and what embedded mode hands over. A fixed part,
-//! three strings, the environ entries, then the first body bytes.
+//! four strings, the environ entries, then the first body bytes.
 
+use crate::hook::Hook;
 use crate::key;
 use crate::wire::{DecodeError, Reader, Write};
 
@@ -18,7 +19,7 @@ pub enum Body {
     Pulled = 1,
 }
 
-/// The fixed part of a request, and its three strings.
+/// The fixed part of a request, and its four strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {
     /// Index of the started mark in the group's shared memory, or [`NO_SLOT`].
@@ -33,6 +34,10 @@ pub struct Head<'a> {
     pub enable_sendfile: bool,
     /// `WSGIIgnoreActivity`.
     pub ignore_activity: bool,
+    /// `WSGIPassApacheRequest`; embedded mode only.
+    pub pass_request: bool,
+    /// What is asked for.
+    pub hook: Hook,
     /// When httpd began with the request, µs since the epoch.
     pub request_start: i64,
     /// When the child turned to the daemon, µs since the epoch; 0 in embedded mode.
@@ -47,6 +52,8 @@ pub struct Head<'a> {
     pub application_group: &'a [u8],
     /// Name of the callable in the script.
     pub callable: &'a [u8],
+    /// The file that the URL is mapped to, where that is not the script (`WSGIHandlerScript`).
+    pub resource: &'a [u8],
 }
 
 impl Head<'_> {
@@ -58,8 +65,10 @@ impl Head<'_> {
         out.put_u8(
             u8::from(self.script_reloading)
                 | u8::from(self.enable_sendfile) << 1
-                | u8::from(self.ignore_activity) << 2,
+                | u8::from(self.ignore_activity) << 2
+                | u8::from(self.pass_request) << 3,
         );
+        out.put_u8(self.hook as u8);
         out.put_i64(self.request_start);
         out.put_i64(self.queue_start);
         out.put_i64(self.content_length);
@@ -67,6 +76,7 @@ impl Head<'_> {
         out.put_short_bytes(self.script);
         out.put_short_bytes(self.application_group);
         out.put_short_bytes(self.callable);
+        out.put_short_bytes(self.resource);
     }
 }
 
@@ -164,16 +174,19 @@ impl<'a> Request<'a> {
             _ => return Err(DecodeError::Invalid("body mode")),
         };
         let flags = reader.u8()?;
-        if flags > 7 {
+        if flags > 15 {
             return Err(DecodeError::Invalid("request flags"));
         }
+        let hook = Hook::from_u8(reader.u8()?).ok_or(DecodeError::Invalid("hook"))?;
         let head = Head {
             slot,
             mark,
             body,
+            hook,
             script_reloading: flags & 1 != 0,
             enable_sendfile: flags & 2 != 0,
             ignore_activity: flags & 4 != 0,
+            pass_request: flags & 8 != 0,
             request_start: reader.i64()?,
             queue_start: reader.i64()?,
             content_length: reader.i64()?,
@@ -181,6 +194,7 @@ impl<'a> Request<'a> {
             script: reader.short_bytes()?,
             application_group: reader.short_bytes()?,
             callable: reader.short_bytes()?,
+            resource: reader.short_bytes()?,
         };
         let count = reader.u16()?;
         let entries = reader.clone();
@@ -219,6 +233,8 @@ mod tests {
             script_reloading: true,
             enable_sendfile: false,
             ignore_activity: true,
+            pass_request: false,
+            hook: Hook::Groups,
             request_start: 1,
             queue_start: 2,
             content_length: -1,
@@ -226,6 +242,7 @@ mod tests {
             script: b"/srv/app.wsgi",
             application_group: b"",
             callable: b"application",
+            resource: b"/srv/page.html",
         }
         .encode(&mut out);
         let mut entries = Entries::new(&mut out);
@@ -243,7 +260,9 @@ mod tests {
         assert_eq!(request.head.script, b"/srv/app.wsgi");
         assert_eq!(request.head.mark, 9);
         assert!(request.head.script_reloading && request.head.ignore_activity);
-        assert!(!request.head.enable_sendfile);
+        assert!(!request.head.enable_sendfile && !request.head.pass_request);
+        assert_eq!(request.head.hook, Hook::Groups);
+        assert_eq!(request.head.resource, b"/srv/page.html");
         let entries: Vec<_> = request.entries().collect();
         assert_eq!(
             entries,

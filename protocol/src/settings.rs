@@ -6,7 +6,7 @@ use crate::region::Geometry;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// Layout number of the encoding, checked before anything else is read.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// A script that is loaded before the process is ready (WSGIImportScript, and a WSGIScriptAlias
 /// whose two groups are written literally).
@@ -16,6 +16,26 @@ pub struct Preload {
     pub script: Vec<u8>,
     /// Application group; empty is the main interpreter.
     pub application_group: Vec<u8>,
+}
+
+/// One `<WSGIInterpreterOptions>` that holds for the process, as far as its process group goes; what
+/// it does not say stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layer {
+    /// Application group that it holds for; None is all of them.
+    pub application_group: Option<Vec<u8>>,
+    /// WSGIPythonPath, colon-separated; in front of what the layers before it have put there.
+    pub python_path: Option<Vec<u8>>,
+    /// WSGISwitchInterval, nanoseconds.
+    pub switch_interval: Option<u64>,
+    /// WSGIPerInterpreterGIL.
+    pub own_gil: Option<bool>,
+    /// WSGIRestrictStdin.
+    pub restrict_stdin: Option<bool>,
+    /// WSGIRestrictStdout.
+    pub restrict_stdout: Option<bool>,
+    /// WSGIRestrictSignal.
+    pub restrict_signal: Option<bool>,
 }
 
 /// All that the Python side needs to know of the configuration.
@@ -45,6 +65,20 @@ pub struct Settings {
     pub home: Option<Vec<u8>>,
     /// `python-path=` or WSGIPythonPath, colon-separated.
     pub python_path: Option<Vec<u8>>,
+    /// `python-eggs=` or WSGIPythonEggs: `PYTHON_EGG_CACHE` in `os.environ` of every interpreter.
+    pub python_eggs: Option<Vec<u8>>,
+    /// `switch-interval=` or WSGISwitchInterval, nanoseconds.
+    pub switch_interval: Option<u64>,
+    /// WSGIPerInterpreterGIL: sub-interpreters have a GIL of their own, from Python 3.12 on.
+    pub own_gil: bool,
+    /// WSGIDestroyInterpreter Off: at the end only subscribers of the shutdown are told, and nothing
+    /// of Python is finalised.
+    pub skip_finalisation: bool,
+    /// PYTHONHASHSEED is in the environment because of WSGIPythonHashSeed, and does not belong into
+    /// `os.environ`.
+    pub hide_hash_seed: bool,
+    /// `<WSGIInterpreterOptions>`, the most specific last.
+    pub layers: Vec<Layer>,
     /// `display-name=`, with `%{GROUP}` resolved.
     pub display_name: Option<Vec<u8>>,
     /// `locale=`; LC_ALL is in the environment already.
@@ -97,6 +131,9 @@ impl Settings {
             self.restrict_stdout,
             self.restrict_signal,
             self.case_sensitivity,
+            self.own_gil,
+            self.skip_finalisation,
+            self.hide_hash_seed,
         ] {
             out.put_u8(u8::from(flag));
         }
@@ -104,6 +141,8 @@ impl Settings {
         out.put_u32(self.processes);
         put_optional(&mut out, self.home.as_deref());
         put_optional(&mut out, self.python_path.as_deref());
+        put_optional(&mut out, self.python_eggs.as_deref());
+        put_optional_u64(&mut out, self.switch_interval);
         put_optional(&mut out, self.display_name.as_deref());
         put_optional(&mut out, self.locale.as_deref());
         out.put_u64(self.maximum_requests);
@@ -125,6 +164,17 @@ impl Settings {
         for preload in &self.preload {
             out.put_long_bytes(&preload.script);
             out.put_long_bytes(&preload.application_group);
+        }
+        out.put_u32(u32::try_from(self.layers.len()).unwrap_or(0));
+        for layer in &self.layers {
+            put_optional(&mut out, layer.application_group.as_deref());
+            put_optional(&mut out, layer.python_path.as_deref());
+            put_optional_u64(&mut out, layer.switch_interval);
+            for choice in
+                [layer.own_gil, layer.restrict_stdin, layer.restrict_stdout, layer.restrict_signal]
+            {
+                out.put_u8(choice.map_or(2, u8::from));
+            }
         }
         out
     }
@@ -162,10 +212,15 @@ impl Settings {
             restrict_stdout: flag(reader)?,
             restrict_signal: flag(reader)?,
             case_sensitivity: flag(reader)?,
+            own_gil: flag(reader)?,
+            skip_finalisation: flag(reader)?,
+            hide_hash_seed: flag(reader)?,
             threads: reader.u32()?,
             processes: reader.u32()?,
             home: optional(reader)?,
             python_path: optional(reader)?,
+            python_eggs: optional(reader)?,
+            switch_interval: optional_u64(reader)?,
             display_name: optional(reader)?,
             locale: optional(reader)?,
             maximum_requests: reader.u64()?,
@@ -183,11 +238,23 @@ impl Settings {
             apache_version: (reader.u32()?, reader.u32()?, reader.u32()?),
             apache_description: reader.long_bytes()?.to_vec(),
             preload: Vec::new(),
+            layers: Vec::new(),
         };
         for _ in 0..reader.u32()? {
             settings.preload.push(Preload {
                 script: reader.long_bytes()?.to_vec(),
                 application_group: reader.long_bytes()?.to_vec(),
+            });
+        }
+        for _ in 0..reader.u32()? {
+            settings.layers.push(Layer {
+                application_group: optional(reader)?,
+                python_path: optional(reader)?,
+                switch_interval: optional_u64(reader)?,
+                own_gil: choice(reader)?,
+                restrict_stdin: choice(reader)?,
+                restrict_stdout: choice(reader)?,
+                restrict_signal: choice(reader)?,
             });
         }
         Ok(settings)
@@ -201,6 +268,13 @@ fn put_optional(out: &mut Vec<u8>, value: Option<&[u8]>) {
     }
 }
 
+fn put_optional_u64(out: &mut Vec<u8>, value: Option<u64>) {
+    out.put_u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        out.put_u64(value);
+    }
+}
+
 fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     match reader.u8()? {
         0 => Ok(false),
@@ -211,6 +285,19 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
 
 fn optional(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
     Ok(if flag(reader)? { Some(reader.long_bytes()?.to_vec()) } else { None })
+}
+
+fn optional_u64(reader: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
+    Ok(if flag(reader)? { Some(reader.u64()?) } else { None })
+}
+
+fn choice(reader: &mut Reader<'_>) -> Result<Option<bool>, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(Some(false)),
+        1 => Ok(Some(true)),
+        2 => Ok(None),
+        _ => Err(DecodeError::Invalid("settings choice")),
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +317,17 @@ mod tests {
             geometry: Geometry { children: 2, slots: 64, processes: 8, sets: 4 },
             apache_version: (2, 4, 66),
             preload: vec![Preload { script: b"/a".to_vec(), application_group: b"g".to_vec() }],
+            switch_interval: Some(5_000_000),
+            layers: vec![
+                Layer::default(),
+                Layer {
+                    application_group: Some(b"g".to_vec()),
+                    python_path: Some(b"/x:/y".to_vec()),
+                    own_gil: Some(true),
+                    restrict_stdout: Some(false),
+                    ..Layer::default()
+                },
+            ],
             ..Settings::default()
         };
         let bytes = settings.encode();

@@ -22,7 +22,7 @@ use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable}
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
 use crate::serve::{Interpreters, Visits, preload, take_traceback};
-use crate::wsgi::{Job, handle};
+use crate::wsgi::{Job, handle, refuse};
 
 /// What requests need; set once, before the table is handed over.
 struct Embedded {
@@ -162,7 +162,9 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
             let settings = &embedded.settings;
             let group = request.head.application_group;
             let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
-                return false;
+                // A client that is gone needs no answer.
+                let _ = refuse(&request, &mut exchange);
+                return true;
             };
             let job = Job { request: &request, settings, daemon_start: 0, mark_started: &|| {} };
             // SAFETY: as above; the exchange is dropped when `handle` returns.
@@ -193,7 +195,7 @@ unsafe extern "C" fn stop() {
             for visit in visits.everywhere(&embedded.interpreters) {
                 visit.seat().attach(|py| {
                     api::process_stopping(py, "");
-                    api::run_exit_functions(py);
+                    api::run_exit_functions(py, &embedded.settings);
                 });
             }
         });

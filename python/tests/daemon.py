@@ -24,12 +24,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = ROOT / "protocol" / "src"
 
-REQUEST, BODY, BODY_ERROR = 1, 2, 3
+REQUEST, BODY, BODY_ERROR, VALUE = 1, 2, 3, 4
 PULL, HEAD, DATA, FILE, LOG, END, REJECT, ERROR = 16, 17, 18, 19, 20, 21, 22, 23
+LOOKUP, ANSWER = 24, 25
 LAST, INCOMPLETE = 1, 2
 READY, REPLACE, LEAVING, DRAIN, STOP = 1, 2, 3, 16, 17
 NO_SLOT = 0xFFFFFFFF
 DEADLINE = 30.0
+
+# protocol/src/hook.rs
+ACCESS, PASSWORD, REALM_HASH, GROUPS, DISPATCH = 1, 2, 3, 4, 5
+YES, NO, UNKNOWN, FAILED = 0, 1, 2, 3
 
 # protocol/src/region.rs
 HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 64, 4, 32
@@ -71,7 +76,10 @@ def bootstrap() -> str:
 
 
 def build_id() -> bytes:
-    found = re.search(rb"\d+\.\d+\.\d+-[0-9a-f]{16}", library().read_bytes())
+    manifest = (ROOT / "Cargo.toml").read_bytes()
+    version = re.search(rb'^version = "(.*)"', manifest, re.MULTILINE)
+    assert version
+    found = re.search(re.escape(version.group(1)) + rb"-[0-9a-f]{16}", library().read_bytes())
     assert found
     return found.group(0)
 
@@ -98,6 +106,35 @@ def optional(data: bytes | None) -> bytes:
     return b"\0" if data is None else b"\1" + long(data)
 
 
+def optional_number(number: int | None) -> bytes:
+    return b"\0" if number is None else struct.pack("<BQ", 1, number)
+
+
+@dataclasses.dataclass
+class Layer:
+    """`protocol::settings::Layer`."""
+
+    application_group: bytes | None = None
+    python_path: bytes | None = None
+    switch_interval: int | None = None
+    own_gil: bool | None = None
+    restrict_stdin: bool | None = None
+    restrict_stdout: bool | None = None
+    restrict_signal: bool | None = None
+
+    def encode(self) -> bytes:
+        out = optional(self.application_group) + optional(self.python_path)
+        out += optional_number(self.switch_interval)
+        for choice in (
+            self.own_gil,
+            self.restrict_stdin,
+            self.restrict_stdout,
+            self.restrict_signal,
+        ):
+            out += bytes([2 if choice is None else choice])
+        return out
+
+
 @dataclasses.dataclass
 class Settings:
     """`protocol::settings::Settings`, with what most tests need."""
@@ -113,10 +150,15 @@ class Settings:
     restrict_stdout: bool = False
     restrict_signal: bool = True
     case_sensitivity: bool = True
+    own_gil: bool = False
+    skip_finalisation: bool = False
+    hide_hash_seed: bool = False
     threads: int = 2
     processes: int = 1
     home: bytes | None = None
     python_path: bytes | None = None
+    python_eggs: bytes | None = None
+    switch_interval: int | None = None
     display_name: bytes | None = None
     locale: bytes | None = None
     maximum_requests: int = 0
@@ -127,9 +169,10 @@ class Settings:
     process_slot: int = 0
     geometry: tuple[int, int, int, int] = (2, 4, 1, 1)
     preload: tuple[tuple[bytes, bytes], ...] = ()
+    layers: tuple[Layer, ...] = ()
 
     def encode(self) -> bytes:
-        out = struct.pack("<I", 1) + long(self.build_id or build_id()) + long(self.process_group)
+        out = struct.pack("<I", 2) + long(self.build_id or build_id()) + long(self.process_group)
         out += optional(self.application_group)
         for flag in (
             self.interpreters,
@@ -140,10 +183,16 @@ class Settings:
             self.restrict_stdout,
             self.restrict_signal,
             self.case_sensitivity,
+            self.own_gil,
+            self.skip_finalisation,
+            self.hide_hash_seed,
         ):
             out += bytes([flag])
         out += struct.pack("<II", self.threads, self.processes)
-        for text in (self.home, self.python_path, self.display_name, self.locale):
+        for text in (self.home, self.python_path, self.python_eggs):
+            out += optional(text)
+        out += optional_number(self.switch_interval)
+        for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
             "<QIIIII",
@@ -159,6 +208,9 @@ class Settings:
         out += struct.pack("<I", len(self.preload))
         for script, group in self.preload:
             out += long(script) + long(group)
+        out += struct.pack("<I", len(self.layers))
+        for layer in self.layers:
+            out += layer.encode()
         return out
 
 
@@ -202,6 +254,10 @@ class Response:
     complete: bool = False
     error: int | None = None
     rejected: int | None = None
+    # What a hook said: the outcome and the values.
+    answer: int | None = None
+    values: list[bytes | None] = dataclasses.field(default_factory=list)
+    lookups: list[bytes] = dataclasses.field(default_factory=list)
 
     def header(self, name: str) -> str | None:
         return dict(self.headers).get(name)
@@ -261,12 +317,18 @@ class Connection:
         self.send_request(script, body, **options)
         return self.response(options.get("rest", ()))
 
+    def ask(self, hook: int, script, *arguments: bytes, variables=None, **options) -> Response:
+        """Asks a hook; `variables` are those of mod_ssl."""
+        body = struct.pack("<H", len(arguments)) + b"".join(map(long, arguments))
+        self.send_request(script, body, hook=hook, **options)
+        return self.response(variables=variables)
+
     def send_request(self, script, body: bytes = b"", **options) -> None:
         self.send_frame(REQUEST, encode_request(script, body, **options))
 
-    def response(self, rest=()) -> Response:
+    def response(self, rest=(), variables=None) -> Response:
         """Reads a response; `rest` are the pieces of the body that are given when asked for, bytes
-        or the number of an error."""
+        or the number of an error, `variables` those of mod_ssl."""
         response = Response()
         pieces = list(rest)
         while True:
@@ -296,6 +358,13 @@ class Connection:
                 return response
             elif kind == ERROR:
                 (response.error,) = struct.unpack("<H", payload)
+                return response
+            elif kind == LOOKUP:
+                response.lookups.append(payload)
+                value = (variables or {}).get(payload)
+                self.send_frame(VALUE, b"\0" if value is None else b"\1" + value)
+            elif kind == ANSWER:
+                decode_answer(payload, response)
                 return response
             else:
                 raise AssertionError(f"frame of kind {kind}")
@@ -329,6 +398,9 @@ def encode_request(
     reloading: bool = True,
     mtime: int | None = None,
     rest=(),
+    hook: int = 0,
+    resource: str = "",
+    pass_request: bool = False,
 ) -> bytes:
     script = os.fspath(script)
     if mtime is None:
@@ -336,9 +408,11 @@ def encode_request(
             mtime = os.stat(script).st_mtime_ns // 1000
         except OSError:
             mtime = -1
-    out = struct.pack("<IIBB", slot, mark, bool(pulled or rest), reloading)
+    flags = reloading | pass_request << 3
+    out = struct.pack("<IIBBB", slot, mark, bool(pulled or rest), flags, hook)
     out += struct.pack("<qqqq", 1_700_000_000_000_000, 1_700_000_000_100_000, -1, mtime)
     out += short(os.fsencode(script)) + short(group.encode()) + short(callable_object.encode())
+    out += short(os.fsencode(resource))
     entries = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
@@ -375,6 +449,20 @@ def decode_head(payload: bytes, response: Response) -> bytes:
             at += length
         response.headers.append(tuple(pair))
     return payload[at:]
+
+
+def decode_answer(payload: bytes, response: Response) -> None:
+    response.answer, count = struct.unpack_from("<BH", payload)
+    at = 3
+    for _ in range(count):
+        value = None
+        at += 1
+        if payload[at - 1]:
+            (length,) = struct.unpack_from("<I", payload, at)
+            value = payload[at + 4 : at + 4 + length]
+            at += 4 + length
+        response.values.append(value)
+    assert at == len(payload)
 
 
 class Daemon:
@@ -422,6 +510,10 @@ class Daemon:
     def request(self, script, body: bytes = b"", **options) -> Response:
         with self.connect() as connection:
             return connection.request(script, body, **options)
+
+    def ask(self, hook: int, script, *arguments: bytes, **options) -> Response:
+        with self.connect() as connection:
+            return connection.ask(hook, script, *arguments, **options)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -496,6 +588,7 @@ class Embedded:
 
     connect = Daemon.connect
     request = Daemon.request
+    ask = Daemon.ask
     log = Daemon.log
     wait = Daemon.wait
 

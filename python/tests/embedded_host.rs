@@ -24,6 +24,8 @@ static STOP: Mutex<Option<Receiver<()>>> = Mutex::new(None);
 struct Request {
     stream: UnixStream,
     body_ended: bool,
+    /// What `lookup` has lent.
+    values: Vec<Vec<u8>>,
 }
 
 impl Request {
@@ -140,11 +142,42 @@ unsafe extern "C" fn log(r: *mut c_void, level: u8, text: *const u8, length: usi
     }
 }
 
+unsafe extern "C" fn lookup(
+    r: *mut c_void,
+    name: *const u8,
+    name_length: usize,
+    value: *mut *const u8,
+    value_length: *mut usize,
+) -> i32 {
+    // SAFETY: as the table says.
+    let (request, name) = unsafe { (request(r), bytes(name, name_length)) };
+    request.write_frame(Kind::Lookup, 0, name);
+    let Some((header, payload)) = request.read_frame() else { return 0 };
+    assert_eq!(header.kind, Kind::Value);
+    if payload[0] == 0 {
+        return 0;
+    }
+    request.values.push(payload[1..].to_vec());
+    let kept = request.values.last().unwrap();
+    // SAFETY: two places of the caller's; the value stays until the request is over.
+    unsafe {
+        *value = kept.as_ptr();
+        *value_length = kept.len();
+    }
+    1
+}
+
+/// There is no httpd here: an address that only has to be told apart from none.
+unsafe extern "C" fn request_record(r: *mut c_void) -> *mut c_void {
+    r
+}
+
 fn serve(python: &Python, stream: UnixStream) {
-    let mut request = Request { stream, body_ended: false };
+    let mut request = Request { stream, body_ended: false, values: Vec::new() };
     while let Some((header, payload)) = request.read_frame() {
         assert_eq!(header.kind, Kind::Request);
         request.body_ended = false;
+        request.values.clear();
         // SAFETY: the request and the payload last during the call.
         unsafe {
             (python.handle)((&raw mut request).cast(), payload.as_ptr(), payload.len());
@@ -171,6 +204,8 @@ fn main() {
         send,
         send_file,
         log,
+        lookup,
+        request_record,
     }));
     let (ready, is_ready) = channel();
     READY.set(ready).unwrap();

@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! WSGIScriptAlias: its parsing and its matching (spec-config 1.5 and 4.1).
+//! WSGIScriptAlias and WSGIScriptAliasMatch: parsing and matching (spec-config 1.5 and 4.1).
 #![forbid(unsafe_code)]
 
-use super::words::{self, Words, text};
-use super::{Text, fold_global};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// One WSGIScriptAlias.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use super::words::{self, Words, text};
+use super::{Context, Text, fold_global};
+
+/// Groups of a regular expression that can be referred to, `$0` to `$9`.
+pub(crate) const GROUPS: usize = 10;
+
+/// A compiled regular expression.
+pub(crate) trait Pattern: fmt::Debug + Send + Sync {
+    /// Where the first match and its groups are; None when there is no match.
+    fn find(&self, text: &[u8]) -> Option<[Option<Range<usize>>; GROUPS]>;
+}
+
+/// One WSGIScriptAlias or WSGIScriptAliasMatch.
+#[derive(Debug, Clone)]
 pub(crate) struct Alias {
-    /// URL path, as written.
+    /// URL path or regular expression, as written.
     pub(crate) location: Text,
+    /// The regular expression of a WSGIScriptAliasMatch.
+    pub(crate) pattern: Option<Arc<dyn Pattern>>,
     /// File or directory, as written.
     pub(crate) target: Text,
     /// `process-group=`, with `%{GLOBAL}` as "".
@@ -22,17 +37,26 @@ pub(crate) struct Alias {
     pub(crate) pass_authorization: Option<bool>,
 }
 
-/// Parses the arguments of a WSGIScriptAlias.
+/// Parses the arguments of a WSGIScriptAlias, or, with a context to compile the regular expression,
+/// of a WSGIScriptAliasMatch.
 ///
 /// # Errors
 /// What is wrong and what to write instead.
-pub(crate) fn parse(line: &[u8]) -> Result<Alias, String> {
+pub(crate) fn parse(line: &[u8], compile: Option<&mut dyn Context>) -> Result<Alias, String> {
+    let directive = if compile.is_some() { "WSGIScriptAliasMatch" } else { "WSGIScriptAlias" };
     let mut words = Words::new(line);
     let (Some(location), Some(target)) = (words.next(), words.next()) else {
-        return Err("WSGIScriptAlias needs at least two arguments: a URL path and the WSGI script that answers it".into());
+        return Err(format!(
+            "{directive} needs at least two arguments: a URL path and the WSGI script that answers it"
+        ));
+    };
+    let pattern = match compile {
+        Some(context) => Some(context.compile(&location)?),
+        None => None,
     };
     let mut alias = Alias {
         location: location.into(),
+        pattern,
         target: target.into(),
         process_group: None,
         application_group: None,
@@ -44,7 +68,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Alias, String> {
         let non_empty = |what: &str| {
             if value.is_empty() {
                 Err(format!(
-                    "invalid name for WSGI {what}: WSGIScriptAlias {name}= needs a value, %{{GLOBAL}} if none is wanted"
+                    "invalid name for WSGI {what}: {directive} {name}= needs a value, %{{GLOBAL}} if none is wanted"
                 ))
             } else {
                 Ok(())
@@ -65,7 +89,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Alias, String> {
             }
             "pass-authorization" => {
                 alias.pass_authorization = Some(words::boolean(&value).ok_or_else(|| {
-                    format!("invalid value for authorization flag: WSGIScriptAlias pass-authorization={} must be On or Off", text(&value))
+                    format!("invalid value for authorization flag: {directive} pass-authorization={} must be On or Off", text(&value))
                 })?);
             }
             _ => return Err(invalid(&name)),
@@ -90,17 +114,52 @@ impl Alias {
         let literal = |name: &Option<Text>| {
             name.as_ref().is_some_and(|name| !name.windows(2).any(|pair| pair == b"%{"))
         };
-        literal(&self.process_group) && literal(&self.application_group)
+        literal(&self.process_group)
+            && literal(&self.application_group)
+            && (self.pattern.is_none() || !self.target.contains(&b'$'))
     }
 
-    /// The file for a decoded URL path, if the alias matches it. Any run of slashes matches any run;
-    /// the match ends at a segment boundary.
+    /// The file for a decoded URL path, if the alias matches it. Any run of slashes matches any run,
+    /// and the match ends at a segment boundary; a regular expression matches where it says.
     pub(crate) fn file_for(&self, uri: &[u8]) -> Option<Vec<u8>> {
-        let end = matched_length(&self.location, uri)?;
+        let (end, target) = match &self.pattern {
+            Some(pattern) => {
+                let groups = pattern.find(uri)?;
+                let end = groups.first()?.as_ref()?.end;
+                if end == 0 {
+                    return None;
+                }
+                (end, substituted(&self.target, uri, &groups))
+            }
+            None => (matched_length(&self.location, uri)?, self.target.to_vec()),
+        };
         // "/" stands for every path, including the one that it starts with.
         let rest = if is_root(&self.location) { uri } else { uri.get(end..)? };
-        Some([&self.target, rest].concat())
+        Some([&target, rest].concat())
     }
+}
+
+/// The target with `$0` to `$9` replaced by what the groups matched; a backslash takes the meaning
+/// of what is behind it (httpd's rules for AliasMatch).
+fn substituted(target: &[u8], uri: &[u8], groups: &[Option<Range<usize>>; GROUPS]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len() + uri.len());
+    let mut bytes = target.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        let digit = |byte: &&u8| byte.is_ascii_digit().then(|| usize::from(**byte - b'0'));
+        match (byte, bytes.peek()) {
+            (b'$', Some(next)) if next.is_ascii_digit() => {
+                let group = digit(next).and_then(|number| groups.get(number)?.clone());
+                out.extend_from_slice(group.and_then(|range| uri.get(range)).unwrap_or_default());
+                bytes.next();
+            }
+            (b'\\', Some(next)) => {
+                out.push(**next);
+                bytes.next();
+            }
+            _ => out.push(*byte),
+        }
+    }
+    out
 }
 
 fn is_root(location: &[u8]) -> bool {
@@ -134,7 +193,7 @@ mod tests {
     use super::*;
 
     fn file(line: &str, uri: &str) -> Option<String> {
-        parse(line.as_bytes()).unwrap().file_for(uri.as_bytes()).map(|file| text(&file))
+        parse(line.as_bytes(), None).unwrap().file_for(uri.as_bytes()).map(|file| text(&file))
     }
 
     #[test]
@@ -159,17 +218,46 @@ mod tests {
         assert_eq!(file("/a/b /x", "//a///b").as_deref(), Some("/x"));
     }
 
+    /// A pattern of fixed matches.
+    #[derive(Debug)]
+    struct Found(Vec<Range<usize>>);
+
+    impl Pattern for Found {
+        fn find(&self, _text: &[u8]) -> Option<[Option<Range<usize>>; GROUPS]> {
+            Some(std::array::from_fn(|index| self.0.get(index).cloned()))
+        }
+    }
+
+    fn matched(target: &str, uri: &str, groups: &[Range<usize>]) -> Option<String> {
+        let mut alias = parse(format!("/re {target}").as_bytes(), None).unwrap();
+        alias.pattern = Some(Arc::new(Found(groups.to_vec())));
+        alias.file_for(uri.as_bytes()).map(|file| text(&file))
+    }
+
+    #[test]
+    fn matches_are_substituted_and_the_rest_follows() {
+        let groups = [0..6, 1..2];
+        assert_eq!(matched("/x/$1.wsgi", "/a/b/c/d", &groups).as_deref(), Some("/x/a.wsgi/d"));
+        assert_eq!(matched("/x/$0$9", "/a/b/c/d", &groups).as_deref(), Some("/x//a/b/c/d"));
+        assert_eq!(matched(r"/x\$1", "/a", &[0..2, 1..2]).as_deref(), Some("/x$1"));
+        assert_eq!(matched("/x", "/a", &[0..0]), None);
+    }
+
     #[test]
     fn options() {
-        let alias =
-            parse(b"/a /x process-group=%{GLOBAL} application-group='g' pass-authorization=ON")
-                .unwrap();
+        let alias = parse(
+            b"/a /x process-group=%{GLOBAL} application-group='g' pass-authorization=ON",
+            None,
+        )
+        .unwrap();
         assert_eq!(alias.process_group.as_deref(), Some(&b""[..]));
         assert_eq!(alias.pass_authorization, Some(true));
         assert!(alias.is_preloaded());
-        assert!(!parse(b"/a /x process-group=p").unwrap().is_preloaded());
+        assert!(!parse(b"/a /x process-group=p", None).unwrap().is_preloaded());
         assert!(
-            !parse(b"/a /x process-group=p application-group=%{RESOURCE}").unwrap().is_preloaded()
+            !parse(b"/a /x process-group=p application-group=%{RESOURCE}", None)
+                .unwrap()
+                .is_preloaded()
         );
     }
 
@@ -182,7 +270,7 @@ mod tests {
             ("/a /x processgroup=p", "did you mean process-group"),
             ("/a /x stray", "invalid option"),
         ] {
-            let error = parse(line.as_bytes()).unwrap_err();
+            let error = parse(line.as_bytes(), None).unwrap_err();
             assert!(error.contains(needle), "{line}: {error}");
         }
     }

@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use super::directive::NEW_RELIC;
 use super::words::{self, Words, text};
 use super::{Context, Text};
 
@@ -49,10 +50,10 @@ pub(crate) struct Options {
     pub(crate) locale: Option<Text>,
     /// `display-name=`.
     pub(crate) display_name: Option<Text>,
-    /// `script-user=`, by name.
-    pub(crate) script_user: Option<Text>,
-    /// `script-group=`, by name.
-    pub(crate) script_group: Option<Text>,
+    /// `script-user=`.
+    pub(crate) script_user: Option<Account>,
+    /// `script-group=`, as group id.
+    pub(crate) script_group: Option<u32>,
     /// `socket-user=`, as user id.
     pub(crate) socket_user: Option<u32>,
     /// `processes=`; that it was said at all makes `wsgi.multiprocess` true.
@@ -183,8 +184,6 @@ impl Default for Options {
 enum Setter {
     /// Any text.
     Text(fn(&mut Options, Text)),
-    /// Any text but none.
-    NonEmpty(fn(&mut Options, Text)),
     /// An absolute path.
     AbsolutePath(fn(&mut Options, Text)),
     /// A whole number from the first to the second.
@@ -203,6 +202,10 @@ enum Setter {
     Group(fn(&mut Options, u32)),
     /// Group names or `#gid`, with commas.
     Groups(fn(&mut Options, Vec<u32>)),
+    /// Of mod_wsgi 4; nothing hears it.
+    Legacy,
+    /// An absolute path, for which root is needed.
+    RootPath(fn(&mut Options, Text)),
     /// `process` or `interpreter`.
     Isolation(fn(&mut Options, Isolation)),
 }
@@ -275,7 +278,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         name: "chroot",
         default: "none",
         meaning: "Directory that becomes the root directory of the processes",
-        setter: Setter::AbsolutePath(|options, value| {
+        setter: Setter::RootPath(|options, value| {
             options.chroot = Some(PathBuf::from(text(&value)));
         }),
     },
@@ -313,13 +316,16 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         name: "script-user",
         default: "none",
         meaning: "User that must own the script and its directory",
-        setter: stored!(NonEmpty, script_user),
+        setter: Setter::User(|options, account| {
+            options.script_user = Some(account);
+            Ok(())
+        }),
     },
     DaemonOption {
         name: "script-group",
         default: "none",
         meaning: "Group that must own the script and its directory",
-        setter: stored!(NonEmpty, script_group),
+        setter: stored!(Group, script_group),
     },
     DaemonOption {
         name: "socket-user",
@@ -552,6 +558,18 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             options.application_groups = u32::try_from(value).unwrap_or(16);
         }),
     },
+    DaemonOption {
+        name: "newrelic-config-file",
+        default: "none",
+        meaning: "Of mod_wsgi 4; no effect",
+        setter: Setter::Legacy,
+    },
+    DaemonOption {
+        name: "newrelic-environment",
+        default: "none",
+        meaning: "Of mod_wsgi 4; no effect",
+        setter: Setter::Legacy,
+    },
 ];
 
 /// One WSGIDaemonProcess.
@@ -611,7 +629,7 @@ fn set(
     value: &[u8],
     context: &mut dyn Context,
 ) -> Result<(), String> {
-    let mut integer = |least: i64, most: i64| {
+    let integer = |least: i64, most: i64, context: &mut dyn Context| {
         if value.is_empty() {
             return Err("a number is missing".to_owned());
         }
@@ -634,14 +652,16 @@ fn set(
     };
     match entry.setter {
         Setter::Text(store) => store(options, value.into()),
-        Setter::NonEmpty(_) if value.is_empty() => return Err("a name is missing".into()),
-        Setter::NonEmpty(store) => store(options, value.into()),
-        Setter::AbsolutePath(_) if !value.starts_with(b"/") => {
+        Setter::RootPath(_) if !context.is_root() => {
+            return Err("httpd must be started as root for it".into());
+        }
+        Setter::AbsolutePath(_) | Setter::RootPath(_) if !value.starts_with(b"/") => {
             return Err("it must be an absolute path".into());
         }
-        Setter::AbsolutePath(store) => store(options, value.into()),
-        Setter::Integer(least, most, store) => store(options, integer(least, most)?),
-        Setter::ZeroOrFrom(least, store) => match integer(0, i64::from(i32::MAX))? {
+        Setter::AbsolutePath(store) | Setter::RootPath(store) => store(options, value.into()),
+        Setter::Legacy => context.notice(NEW_RELIC.into()),
+        Setter::Integer(least, most, store) => store(options, integer(least, most, context)?),
+        Setter::ZeroOrFrom(least, store) => match integer(0, i64::from(i32::MAX), context)? {
             number if number == 0 || number >= least => {
                 store(options, u32::try_from(number).unwrap_or(0))
             }
@@ -733,7 +753,9 @@ mod tests {
             ("x send-buffer-size=511", "512 or more"),
             ("x server-metrics=yes", "On or Off"),
             ("x isolation=thread", "process or interpreter"),
-            ("x script-user=a script-group=b", "only one of"),
+            ("x script-user=www-data script-group=www-data", "only one of"),
+            ("x script-user=nobody-at-all", "nobody-at-all"),
+            ("x chroot=/srv", "started as root"),
             ("x stack-size=0", "1 or more"),
             ("x socket-timeout=-1", "0 or more"),
         ] {

@@ -6,13 +6,22 @@
 pub(crate) mod alias;
 pub(crate) mod daemon_process;
 pub(crate) mod directive;
+pub(crate) mod lint;
 pub(crate) mod names;
+pub(crate) mod options;
+pub(crate) mod proxies;
+#[cfg(test)]
+mod reference;
+pub(crate) mod script;
 pub(crate) mod words;
 
 use std::sync::Arc;
 
-use alias::Alias;
+use alias::{Alias, Pattern};
 use daemon_process::{Account, DaemonProcess};
+pub(crate) use options::{Block, HashSeed, InterpreterOptions};
+use proxies::{Subnet, TrustedHeader};
+use script::{HandlerScript, HookScript};
 
 /// A configured value, shared between the records that inherit it.
 pub(crate) type Text = Arc<[u8]>;
@@ -29,8 +38,32 @@ pub(crate) trait Context {
     /// # Errors
     /// A text that names the group that does not exist.
     fn group(&self, name: &[u8]) -> Result<u32, String>;
+    /// Whether this process may do what only root may.
+    fn is_root(&self) -> bool;
+    /// An absolute path for one relative to ServerRoot, if it can be made.
+    fn server_root_relative(&self, path: &[u8]) -> Option<Text>;
+    /// Compiles a regular expression as httpd's directives have them.
+    ///
+    /// # Errors
+    /// A text that quotes it.
+    fn compile(&self, pattern: &[u8]) -> Result<Arc<dyn Pattern>, String>;
+    /// File and line of the directive, in parentheses, for messages; may be "".
+    fn place(&self) -> String;
     /// Remembers a warning, with the place in the configuration.
     fn warn(&mut self, text: String);
+    /// Remembers what is to be told once, and is no reason to worry.
+    fn notice(&mut self, text: String);
+}
+
+/// WSGIMapHEADToGET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MapHead {
+    /// The application always sees GET.
+    On,
+    /// It sees what was sent.
+    Off,
+    /// It sees GET where a filter would change the body.
+    Auto,
 }
 
 /// Settings that may stand in a server, a virtual host or a directory section; `None` inherits.
@@ -42,24 +75,84 @@ pub(crate) struct Scoped {
     pub(crate) application_group: Option<Text>,
     /// WSGICallableObject.
     pub(crate) callable_object: Option<Text>,
+    /// WSGIRestrictProcess, with `%{GLOBAL}` as "".
+    pub(crate) restrict_process: Option<Arc<[Text]>>,
+    /// WSGIHandlerScript; inherited by name.
+    pub(crate) handler_scripts: Arc<Vec<HandlerScript>>,
+    /// WSGIDispatchScript.
+    pub(crate) dispatch_script: Option<Arc<HookScript>>,
+    /// WSGIAccessScript; directories only.
+    pub(crate) access_script: Option<Arc<HookScript>>,
+    /// WSGIAuthUserScript; directories only.
+    pub(crate) auth_user_script: Option<Arc<HookScript>>,
+    /// WSGIAuthGroupScript; directories only.
+    pub(crate) auth_group_script: Option<Arc<HookScript>>,
     /// WSGIPassAuthorization.
     pub(crate) pass_authorization: Option<bool>,
     /// WSGIScriptReloading.
     pub(crate) script_reloading: Option<bool>,
+    /// WSGIErrorOverride.
+    pub(crate) error_override: Option<bool>,
+    /// WSGIChunkedRequest.
+    pub(crate) chunked_request: Option<bool>,
+    /// WSGIMapHEADToGET.
+    pub(crate) map_head_to_get: Option<MapHead>,
+    /// WSGIIgnoreActivity.
+    pub(crate) ignore_activity: Option<bool>,
+    /// WSGIEnableSendfile.
+    pub(crate) enable_sendfile: Option<bool>,
+    /// WSGIPassApacheRequest.
+    pub(crate) pass_apache_request: Option<bool>,
+    /// WSGITrustedProxyHeaders.
+    pub(crate) trusted_proxy_headers: Option<Arc<[TrustedHeader]>>,
+    /// WSGITrustedProxies; None is everyone.
+    pub(crate) trusted_proxies: Option<Arc<[Subnet]>>,
 }
 
 impl Scoped {
     /// The settings of `self`, completed by those of the section around it.
     pub(crate) fn or(&self, base: &Self) -> Self {
-        let text =
-            |value: &Option<Text>, base: &Option<Text>| value.as_ref().or(base.as_ref()).cloned();
+        fn either<T: ?Sized>(own: &Option<Arc<T>>, base: &Option<Arc<T>>) -> Option<Arc<T>> {
+            own.as_ref().or(base.as_ref()).cloned()
+        }
         Self {
-            process_group: text(&self.process_group, &base.process_group),
-            application_group: text(&self.application_group, &base.application_group),
-            callable_object: text(&self.callable_object, &base.callable_object),
+            process_group: either(&self.process_group, &base.process_group),
+            application_group: either(&self.application_group, &base.application_group),
+            callable_object: either(&self.callable_object, &base.callable_object),
+            restrict_process: either(&self.restrict_process, &base.restrict_process),
+            handler_scripts: self.handlers_or(base),
+            dispatch_script: either(&self.dispatch_script, &base.dispatch_script),
+            access_script: either(&self.access_script, &base.access_script),
+            auth_user_script: either(&self.auth_user_script, &base.auth_user_script),
+            auth_group_script: either(&self.auth_group_script, &base.auth_group_script),
             pass_authorization: self.pass_authorization.or(base.pass_authorization),
             script_reloading: self.script_reloading.or(base.script_reloading),
+            error_override: self.error_override.or(base.error_override),
+            chunked_request: self.chunked_request.or(base.chunked_request),
+            map_head_to_get: self.map_head_to_get.or(base.map_head_to_get),
+            ignore_activity: self.ignore_activity.or(base.ignore_activity),
+            enable_sendfile: self.enable_sendfile.or(base.enable_sendfile),
+            pass_apache_request: self.pass_apache_request.or(base.pass_apache_request),
+            trusted_proxy_headers: either(&self.trusted_proxy_headers, &base.trusted_proxy_headers),
+            trusted_proxies: either(&self.trusted_proxies, &base.trusted_proxies),
         }
+    }
+
+    fn handlers_or(&self, base: &Self) -> Arc<Vec<HandlerScript>> {
+        if self.handler_scripts.is_empty() {
+            return Arc::clone(&base.handler_scripts);
+        }
+        if base.handler_scripts.is_empty() {
+            return Arc::clone(&self.handler_scripts);
+        }
+        let inherited =
+            base.handler_scripts.iter().filter(|handler| self.handler(&handler.name).is_none());
+        Arc::new(self.handler_scripts.iter().chain(inherited).cloned().collect())
+    }
+
+    /// The handler script of this name.
+    pub(crate) fn handler(&self, name: &[u8]) -> Option<&HandlerScript> {
+        self.handler_scripts.iter().find(|handler| &*handler.name == name)
     }
 }
 
@@ -68,7 +161,7 @@ impl Scoped {
 pub(crate) struct ServerConfig {
     /// Settings that directory sections may override.
     pub(crate) scoped: Scoped,
-    /// WSGIScriptAlias, in order; those of a virtual host stand before those of the server.
+    /// WSGIScriptAlias and WSGIScriptAliasMatch, in order; those of a virtual host stand before those of the server.
     pub(crate) aliases: Arc<Vec<Alias>>,
 }
 
@@ -89,22 +182,57 @@ impl ServerConfig {
 pub(crate) struct Global {
     /// WSGIPythonHome.
     pub(crate) python_home: Option<Text>,
-    /// WSGIPythonPath.
-    pub(crate) python_path: Option<Text>,
-    /// WSGIRestrictStdout.
-    pub(crate) restrict_stdout: Option<bool>,
+    /// WSGIPythonEggs.
+    pub(crate) python_eggs: Option<Text>,
+    /// WSGIPythonOptimize; above 0 it counts.
+    pub(crate) optimize: Option<u8>,
+    /// WSGIDontWriteBytecode.
+    pub(crate) dont_write_bytecode: Option<bool>,
+    /// WSGIPythonWarnings, in order.
+    pub(crate) python_warnings: Vec<Text>,
+    /// WSGIPythonHashSeed.
+    pub(crate) hash_seed: Option<HashSeed>,
+    /// WSGIDestroyInterpreter.
+    pub(crate) destroy_interpreter: Option<bool>,
+    /// WSGICaseSensitivity.
+    pub(crate) case_sensitivity: Option<bool>,
+    /// Options of all interpreters.
+    pub(crate) options: InterpreterOptions,
+    /// `<WSGIInterpreterOptions>`, in order.
+    pub(crate) blocks: Vec<Block>,
+    /// The one that is being read.
+    pub(crate) block: Option<usize>,
     /// WSGIRestrictEmbedded.
     pub(crate) restrict_embedded: Option<bool>,
-    /// WSGIVerboseDebugging.
-    pub(crate) verbose_debugging: Option<bool>,
+    /// Whether something but requests needs Python in httpd's children: hooks, scripts to import.
+    pub(crate) needs_embedded: bool,
     /// WSGISocketPrefix, made absolute.
     pub(crate) socket_prefix: Option<Text>,
     /// WSGIDaemonProcess, in order.
     pub(crate) groups: Vec<Group>,
     /// Scripts to load when processes start, in order.
     pub(crate) preloads: Vec<Preload>,
+    /// Where process groups are named; `%{GLOBAL}` is not kept.
+    pub(crate) references: Vec<Reference>,
+    /// Whether requests choose groups whose names nobody can know beforehand.
+    pub(crate) is_dynamic: bool,
+    /// Scripts, and where they are named.
+    pub(crate) scripts: Vec<(Text, String)>,
     /// What to tell once the log is open.
     pub(crate) warnings: Vec<String>,
+    /// As `warnings`, but no reason to worry.
+    pub(crate) notices: Vec<String>,
+}
+
+/// A place that names a process group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// The group.
+    pub(crate) name: Text,
+    /// In which server.
+    pub(crate) host: Host,
+    /// File and line, for messages.
+    pub(crate) place: String,
 }
 
 /// Which virtual host a directive stands in.
@@ -125,6 +253,8 @@ pub(crate) struct Group {
     pub(crate) process: DaemonProcess,
     /// Where that stands.
     pub(crate) host: Host,
+    /// File and line, for messages.
+    pub(crate) place: String,
 }
 
 /// A script to load when processes start.
@@ -136,6 +266,8 @@ pub(crate) struct Preload {
     pub(crate) process_group: Text,
     /// Application group; "" is the main interpreter.
     pub(crate) application_group: Text,
+    /// Whether a WSGIImportScript says so, and not an alias.
+    pub(crate) is_import: bool,
 }
 
 impl Global {
@@ -148,6 +280,7 @@ impl Global {
         &mut self,
         process: DaemonProcess,
         host: Host,
+        place: String,
     ) -> Result<Option<String>, String> {
         if let Some(known) = self.group(&process.name) {
             let name = words::text(&process.name);
@@ -160,7 +293,7 @@ impl Global {
                 "name duplicates previous WSGI daemon definition: WSGIDaemonProcess {name} is defined already, give this one another name or remove it"
             ));
         }
-        self.groups.push(Group { process, host });
+        self.groups.push(Group { process, host, place });
         Ok(None)
     }
 
@@ -211,6 +344,30 @@ impl Global {
     pub(crate) fn allows_embedded(&self) -> bool {
         self.restrict_embedded != Some(true)
     }
+
+    /// Options of the `<WSGIInterpreterOptions>` that is being read, or of all interpreters.
+    pub(crate) fn options_here(&mut self) -> &mut InterpreterOptions {
+        match self.block.and_then(|block| self.blocks.get_mut(block)) {
+            Some(block) => &mut block.options,
+            None => &mut self.options,
+        }
+    }
+
+    /// Remembers that a process group is named.
+    pub(crate) fn refer_to_group(&mut self, name: &[u8], host: Host, place: String) {
+        if name.starts_with(b"%") {
+            self.is_dynamic = true;
+        } else if !name.is_empty() {
+            self.references.push(Reference { name: name.into(), host, place });
+        }
+    }
+
+    /// Remembers what is to be told, once.
+    pub(crate) fn notice(&mut self, text: String) {
+        if !self.notices.contains(&text) {
+            self.notices.push(text);
+        }
+    }
 }
 
 /// Makes `%{GLOBAL}` the empty name that it stands for.
@@ -260,6 +417,18 @@ mod tests {
     pub(crate) struct Fixed {
         /// What was warned of.
         pub(crate) warnings: Vec<String>,
+        /// What was told.
+        pub(crate) notices: Vec<String>,
+    }
+
+    /// A pattern that matches everything.
+    #[derive(Debug)]
+    struct Anything;
+
+    impl Pattern for Anything {
+        fn find(&self, text: &[u8]) -> Option<[Option<std::ops::Range<usize>>; alias::GROUPS]> {
+            Some(std::array::from_fn(|index| (index == 0).then_some(0..text.len())))
+        }
     }
 
     impl Context for Fixed {
@@ -279,8 +448,31 @@ mod tests {
             }
         }
 
+        fn is_root(&self) -> bool {
+            false
+        }
+
+        fn server_root_relative(&self, path: &[u8]) -> Option<Text> {
+            Some([b"/root/", path].concat().into())
+        }
+
+        fn compile(&self, pattern: &[u8]) -> Result<Arc<dyn Pattern>, String> {
+            if pattern.contains(&b'(') && !pattern.contains(&b')') {
+                return Err(format!("cannot compile {}", words::text(pattern)));
+            }
+            Ok(Arc::new(Anything))
+        }
+
+        fn place(&self) -> String {
+            String::new()
+        }
+
         fn warn(&mut self, text: String) {
             self.warnings.push(text);
+        }
+
+        fn notice(&mut self, text: String) {
+            self.notices.push(text);
         }
     }
 
@@ -294,7 +486,7 @@ mod tests {
 
     fn group(global: &mut Global, line: &str, host: Host) -> Result<Option<String>, String> {
         let process = daemon_process::parse(line.as_bytes(), &mut Fixed::default()).unwrap();
-        global.add_group(process, host)
+        global.add_group(process, host, String::new())
     }
 
     #[test]
@@ -312,8 +504,22 @@ mod tests {
     }
 
     #[test]
+    fn handler_scripts_are_inherited_by_name() {
+        let scoped = |lines: &[&str]| Scoped {
+            handler_scripts: Arc::new(
+                lines.iter().map(|line| script::parse_handler(line.as_bytes()).unwrap()).collect(),
+            ),
+            ..Scoped::default()
+        };
+        let merged = scoped(&["a /inner"]).or(&scoped(&["a /outer", "b /outer"]));
+        assert_eq!(merged.handler(b"a").map(|handler| &*handler.script), Some(&b"/inner"[..]));
+        assert_eq!(merged.handler(b"b").map(|handler| &*handler.script), Some(&b"/outer"[..]));
+        assert!(merged.handler(b"A").is_none());
+    }
+
+    #[test]
     fn aliases_of_a_virtual_host_come_first() {
-        let alias = |line: &str| Arc::new(vec![alias::parse(line.as_bytes()).unwrap()]);
+        let alias = |line: &str| Arc::new(vec![alias::parse(line.as_bytes(), None).unwrap()]);
         let base = ServerConfig { aliases: alias("/ /base"), ..ServerConfig::default() };
         let virtual_host = ServerConfig { aliases: alias("/ /host"), ..ServerConfig::default() };
         let merged = base.merged(&virtual_host);
@@ -340,6 +546,7 @@ mod tests {
             script: (*b"/x").into(),
             process_group: group.as_bytes().into(),
             application_group: (*b"").into(),
+            is_import: false,
         };
         let mut add = |name: &str, host: Host| global.add_preload(preload(name), &host);
         assert!(add("djagno", host(1, Some("a"))).unwrap_err().contains("did you mean django?"));

@@ -40,6 +40,16 @@ pub(crate) fn callable(value: Option<&[u8]>, source: &dyn Source) -> Vec<u8> {
     }
 }
 
+/// The name of a group behind a hook's script, where there is no request to be served yet; not said
+/// is the main interpreter, and tokens that need more than the server are no tokens.
+pub(crate) fn hook_group(value: Option<&[u8]>, source: &dyn Source) -> Vec<u8> {
+    match value {
+        None => Vec::new(),
+        Some(value @ (b"%{GLOBAL}" | b"%{SERVER}" | b"%{HOST}")) => expand_token(value, source),
+        Some(value) => value.to_vec(),
+    }
+}
+
 fn expand(value: &[u8], source: &dyn Source) -> Vec<u8> {
     match variable_name(value) {
         Some(name) => match source.variable(name) {
@@ -134,5 +144,9 @@ mod tests {
         assert_eq!(callable(Some(b"app"), &Fixed(80)), b"app");
         assert_eq!(callable(Some(b"%{ENV:PLAIN}"), &Fixed(80)), b"group");
         assert_eq!(callable(Some(b"%{SERVER}"), &Fixed(80)), b"application");
+        assert_eq!(hook_group(None, &Fixed(80)), b"");
+        assert_eq!(hook_group(Some(b"%{HOST}"), &Fixed(80)), b"www.example.org");
+        assert_eq!(hook_group(Some(b"%{RESOURCE}"), &Fixed(80)), b"%{RESOURCE}");
+        assert_eq!(hook_group(Some(b"%{ENV:PLAIN}"), &Fixed(80)), b"%{ENV:PLAIN}");
     }
 }

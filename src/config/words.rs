@@ -135,6 +135,15 @@ pub(crate) fn octal(value: &[u8]) -> Option<u32> {
     std::str::from_utf8(value).ok().and_then(|value| u32::from_str_radix(value.trim(), 8).ok())
 }
 
+/// A number as C's `atof` reads it: the beginning that is a number, or 0.
+pub(crate) fn lenient_float(value: &[u8]) -> f64 {
+    let value = value.trim_ascii_start();
+    let ends = (1..=value.len()).rev();
+    ends.filter_map(|end| std::str::from_utf8(value.get(..end)?).ok()?.parse().ok())
+        .next()
+        .unwrap_or(0.0)
+}
+
 /// A number of seconds above 0, the whole text.
 pub(crate) fn positive_float(value: &[u8]) -> Option<f64> {
     std::str::from_utf8(value).ok()?.trim().parse().ok().filter(|number: &f64| *number > 0.0)
@@ -192,5 +201,7 @@ mod tests {
             (positive_float(b"0.5"), positive_float(b"0"), positive_float(b"1x")),
             (Some(0.5), None, None)
         );
+        let floats = [&b"0.5x"[..], b" -1e", b"x"].map(lenient_float);
+        assert!(floats.iter().zip([0.5, -1.0, 0.0]).all(|(one, other)| (one - other).abs() < 1e-9));
     }
 }

@@ -8,19 +8,17 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::frame::{self, BodyError, Kind, Reject};
-use mod_wsgi_protocol::request::{Body, Head, NO_SLOT};
+use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
 use super::choice::{self, Chosen, Unavailable};
 use super::connection::{Connection, Failure, Patience, Receiver};
 use super::{Child, Group};
-use crate::environ;
 use crate::httpd::body::BodyReader;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::response::Repeats;
-use crate::mapping::routing::Route;
 use crate::relay::{Problem, Responder};
+use crate::work::{Delivery, Work};
 
 thread_local! {
     /// Buffers of the thread: the frame of the request, and what is received.
@@ -42,16 +40,35 @@ enum Attempt {
     ClientGone,
 }
 
-/// Handles the request. Returns what httpd's handler returns.
-pub(crate) fn handle(request: &Request<'_>, group: &Group, child: &Child, route: &Route) -> i32 {
+/// Has a process of the group work for the request. Returns what httpd's handler returns.
+pub(crate) fn handle<'a>(
+    request: &Request<'a>,
+    group: &Group,
+    child: &Child,
+    work: Work<'_>,
+    responder: &mut Responder<'a>,
+) -> i32 {
+    let task = Task { request, group, child, work };
     BUFFERS.with(|buffers| match buffers.try_borrow_mut() {
         Ok(mut buffers) => {
             let (frame, receiver) = &mut *buffers;
-            run(request, group, child, route, frame, receiver)
+            run(&task, responder, frame, receiver)
         }
         // A request inside a request of the same thread (an internal redirect).
-        Err(_) => run(request, group, child, route, &mut Vec::new(), &mut Receiver::default()),
+        Err(_) => run(&task, responder, &mut Vec::new(), &mut Receiver::default()),
     })
+}
+
+/// Who works for which request at what.
+struct Task<'x, 'a> {
+    /// The request.
+    request: &'x Request<'a>,
+    /// The process group.
+    group: &'x Group,
+    /// This httpd child.
+    child: &'x Child,
+    /// What is to be done.
+    work: Work<'x>,
 }
 
 /// A slot that goes back when the request is over.
@@ -101,14 +118,13 @@ impl Drop for Slot<'_> {
     }
 }
 
-fn run(
-    request: &Request<'_>,
-    group: &Group,
-    child: &Child,
-    route: &Route,
+fn run<'a>(
+    task: &Task<'_, 'a>,
+    responder: &mut Responder<'a>,
     frame: &mut Vec<u8>,
     receiver: &mut Receiver,
 ) -> i32 {
+    let Task { request, group, child, work } = *task;
     let options = &group.options;
     let socket_timeout = match options.socket_timeout {
         0 => request.server().map_or(60, |server| server.timeout()),
@@ -122,33 +138,29 @@ fn run(
 
     let mut body = BodyReader::new(*request);
     let announced = announced_length(request);
-    let mode = match collect(request, &mut body, announced) {
+    let collected = if work.takes_body() {
+        collect(request, &mut body, announced)
+    } else {
+        // What a hook is asked with stands where a body would.
+        Ok(Some(Vec::new()))
+    };
+    let mode = match collected {
         Ok(mode) => mode,
         Err(error) => return body_failed(request, error),
     };
     let mut slot = Slot::take(group, child);
     let mark = child.mark();
-    let Some(mut responder) = Responder::new(*request, Repeats::Merged) else { return 500 };
 
     frame.clear();
     frame.shrink_to(KEPT);
-    Head {
+    let delivery = Delivery {
         slot: slot.index,
         mark,
         body: if mode.is_some() { Body::Whole } else { Body::Pulled },
-        script_reloading: route.script_reloading,
-        enable_sendfile: false,
-        ignore_activity: false,
-        request_start: request.time(),
-        queue_start: now(),
         content_length: announced.unwrap_or(-1),
-        script_mtime: request.file_time(),
-        script: request.filename().unwrap_or_default(),
-        application_group: &route.application_group,
-        callable: &route.callable,
-    }
-    .encode(frame);
-    environ::write(request, route, frame);
+        queue_start: now(),
+    };
+    work.write(request, &delivery, frame);
     if let Some(initial) = mode {
         frame.extend_from_slice(&initial);
     }
@@ -161,9 +173,9 @@ fn run(
         return 500;
     }
 
-    let set = match choice::find_set(group, child, &route.application_group, deadline) {
+    let set = match choice::find_set(group, child, work.application_group(), deadline) {
         Ok(set) => set,
-        Err(reason) => return unavailable(request, group, route, reason),
+        Err(reason) => return unavailable(task, reason),
     };
     // As many attempts as mod_wsgi has for a changed script.
     let attempts = 2 * group.processes() + 1;
@@ -171,7 +183,7 @@ fn run(
     for attempt in 0..=attempts {
         let chosen = match choice::choose(group, child, set, &avoid, deadline) {
             Ok(chosen) => chosen,
-            Err(reason) => return unavailable(request, group, route, reason),
+            Err(reason) => return unavailable(task, reason),
         };
         let idle = child.take_connection(group.index, chosen.process, chosen.serial);
         let was_idle = idle.is_some();
@@ -189,9 +201,10 @@ fn run(
         slot.describe(&chosen, request);
         receiver.reset();
         let mut exchange = Exchange {
+            request,
             connection: &connection,
             receiver,
-            responder: &mut responder,
+            responder,
             body: &mut body,
             timeout,
             chosen: &chosen,
@@ -337,12 +350,13 @@ fn connect_failed(request: &Request<'_>, group: &Group, failure: &Failure) -> i3
     503
 }
 
-fn unavailable(request: &Request<'_>, group: &Group, route: &Route, reason: Unavailable) -> i32 {
+fn unavailable(task: &Task<'_, '_>, reason: Unavailable) -> i32 {
+    let Task { request, group, work, .. } = task;
     let name = group.label();
     let text = match reason {
         Unavailable::Exhausted => format!(
             "WSGI0300: No processes for application group '{}': WSGI process group '{name}' has its {} application groups already, raise application-groups= or name fewer groups",
-            String::from_utf8_lossy(&route.application_group),
+            String::from_utf8_lossy(work.application_group()),
             group.options.application_groups
         ),
         Unavailable::Failing => format!(
@@ -360,7 +374,7 @@ fn broken(
     request: &Request<'_>,
     group: &Group,
     chosen: &Chosen<'_>,
-    mut responder: Responder<'_>,
+    responder: &mut Responder<'_>,
     failure: &Failure,
 ) -> i32 {
     let name = group.label();
@@ -402,6 +416,8 @@ fn broken(
 
 /// One attempt on one connection.
 struct Exchange<'x, 'a> {
+    /// The request.
+    request: &'x Request<'a>,
     /// To the process.
     connection: &'x Connection,
     /// What comes from it.
@@ -451,6 +467,11 @@ impl Exchange<'_, '_> {
                 Kind::Log => self.responder.log(self.receiver.payload(&header)),
                 Kind::End => self.responder.end(header.flags & frame::INCOMPLETE != 0),
                 Kind::Error => self.responder.error(self.receiver.payload(&header)),
+                Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
+                Kind::Lookup => match self.answer_lookup(&header) {
+                    Ok(()) => Ok(()),
+                    Err(failure) => return Attempt::Broken(failure),
+                },
                 Kind::Pull => {
                     let wanted = Reader::new(self.receiver.payload(&header)).u32();
                     match wanted {
@@ -470,7 +491,9 @@ impl Exchange<'_, '_> {
                         _ => Err(protocol("rejection")),
                     }
                 }
-                Kind::Request | Kind::Body | Kind::BodyError => Err(protocol("frame kind")),
+                Kind::Request | Kind::Body | Kind::BodyError | Kind::Value => {
+                    Err(protocol("frame kind"))
+                }
             };
             match result {
                 Ok(()) if self.responder.is_done() => return Attempt::Done,
@@ -481,6 +504,16 @@ impl Exchange<'_, '_> {
                 }
             }
         }
+    }
+
+    fn answer_lookup(&mut self, header: &frame::Header) -> Result<(), Failure> {
+        let name = self.receiver.payload(header);
+        let mut payload = vec![0];
+        if let Some(value) = self.request.ssl_variable(name) {
+            payload[0] = 1;
+            payload.extend_from_slice(value.get(..frame::MAX_DATA - 1).unwrap_or(value));
+        }
+        self.connection.send(Kind::Value, 0, &payload, Some(self.timeout))
     }
 
     fn answer_pull(&mut self, wanted: u32) -> Result<(), Failure> {

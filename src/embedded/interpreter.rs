@@ -113,14 +113,15 @@ fn start(plan: &Plan) -> Result<(), String> {
     // SAFETY: Py_BytesMain has had this signature since CPython 3.8 (Include/pylifecycle.h).
     let main = unsafe { std::mem::transmute::<*mut std::ffi::c_void, Main>(address) };
     let host = Box::leak(Box::new(table::host(&plan.settings)));
-    let arguments: Vec<CString> = vec![
-        c_string(interpreter.program.as_os_str().as_bytes()),
+    let mut arguments: Vec<CString> = vec![c_string(interpreter.program.as_os_str().as_bytes())];
+    arguments.extend(plan.arguments.iter().map(|argument| c_string(argument)));
+    arguments.extend([
         c"-c".into(),
         c_string(bootstrap::SOURCE.as_bytes()),
         c_string(plan.library.loadable(None).as_os_str().as_bytes()),
         c"embedded".into(),
         c_string((std::ptr::from_ref(host) as usize).to_string().as_bytes()),
-    ];
+    ]);
     std::thread::Builder::new()
         .name("wsgi-python".into())
         .stack_size(STACK)

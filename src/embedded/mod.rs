@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) library: &'static PythonLibrary,
     /// Encoded settings.
     pub(crate) settings: Vec<u8>,
+    /// Options of Python's command line.
+    pub(crate) arguments: Vec<Vec<u8>>,
     /// Whether scripts are to be loaded when a child starts.
     pub(crate) is_eager: bool,
 }
@@ -33,11 +35,14 @@ pub(crate) fn settings(global: &Global) -> Settings {
         .preloads
         .iter()
         .filter(|preload| preload.process_group.is_empty())
+        // An alias asks for nothing where no request can come from it.
+        .filter(|preload| preload.is_import || global.allows_embedded())
         .map(|preload| Preload {
             script: preload.script.to_vec(),
             application_group: preload.application_group.to_vec(),
         })
         .collect();
+    let bytes = |text: &Text| text.to_vec();
     let threads = if mpm::is_threaded() { mpm::threads_per_child() } else { 1 };
     Settings {
         build_id: mod_wsgi_protocol::BUILD_ID.into(),
@@ -46,10 +51,17 @@ pub(crate) fn settings(global: &Global) -> Settings {
         processes: mpm::maximum_children(),
         multithread: threads != 1,
         multiprocess: mpm::maximum_children() != 1,
-        python_path: global.python_path.as_ref().map(|path: &Text| path.to_vec()),
-        restrict_stdout: global.restrict_stdout == Some(true),
-        restrict_signal: true,
-        case_sensitivity: true,
+        python_path: global.options.python_path.as_ref().map(bytes),
+        python_eggs: global.python_eggs.as_ref().map(bytes),
+        switch_interval: global.options.switch_interval,
+        own_gil: global.options.own_gil == Some(true),
+        skip_finalisation: global.destroy_interpreter == Some(false),
+        hide_hash_seed: global.hash_seed.is_some(),
+        layers: global.layers(b""),
+        restrict_stdin: global.options.restrict_stdin == Some(true),
+        restrict_stdout: global.options.restrict_stdout == Some(true),
+        restrict_signal: global.options.restrict_signal != Some(false),
+        case_sensitivity: global.case_sensitivity != Some(false),
         apache_version: mpm::compiled_version(),
         apache_description: mpm::description(),
         preload,

@@ -9,28 +9,26 @@ use std::os::fd::{BorrowedFd, RawFd};
 use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::embedded::{BUILD_ID_SIZE, Host, Python};
 use mod_wsgi_protocol::frame::{self, BodyError, Kind};
-use mod_wsgi_protocol::request::{Body, Head, NO_SLOT};
+use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use parking_lot::Mutex;
 
 use super::{Plan, interpreter};
-use crate::environ;
 use crate::httpd::body::BodyReader;
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
-use crate::httpd::response::Repeats;
-use crate::mapping::routing::Route;
 use crate::os::signal::{self, Saved};
 use crate::relay::{Problem, Responder};
+use crate::work::{Delivery, Work};
 
 /// One request, as the functions of the table find it again.
-struct Exchange<'a> {
+struct Exchange<'x, 'a> {
     /// The request.
     request: Request<'a>,
     /// Its body.
     body: BodyReader<'a>,
     /// What becomes of its response.
-    responder: Responder<'a>,
+    responder: &'x mut Responder<'a>,
 }
 
 /// Signal handlers of httpd, to be put back once Python has installed its own.
@@ -57,6 +55,8 @@ pub(crate) fn host(settings: &[u8]) -> Host {
         send,
         send_file,
         log: write_log,
+        lookup,
+        request_record,
     }
 }
 
@@ -75,8 +75,13 @@ fn prepare_thread() {
     }
 }
 
-/// Handles a request inside this child. Returns what httpd's handler returns.
-pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
+/// Has Python work for a request inside this child. Returns what httpd's handler returns.
+pub(crate) fn handle<'a>(
+    request: &Request<'a>,
+    plan: &Plan,
+    work: Work<'_>,
+    responder: &mut Responder<'a>,
+) -> i32 {
     let Ok(python) = interpreter::obtain(plan) else {
         let reason = plan.interpreter.as_ref().err().map_or("", String::as_str);
         log::request(
@@ -86,34 +91,21 @@ pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
         );
         return 500;
     };
-    let Some(responder) = Responder::new(*request, Repeats::Separate) else { return 500 };
     prepare_thread();
     let length = request.headers().and_then(|headers| headers.get(c"Content-Length"));
     let length = length.and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
     let is_chunked =
         request.headers().is_some_and(|headers| headers.get(c"Transfer-Encoding").is_some());
-    let mut frame = Vec::with_capacity(4096);
-    Head {
+    let has_body = is_chunked || length.is_some_and(|length: i64| length > 0);
+    let delivery = Delivery {
         slot: NO_SLOT,
         mark: 1,
-        body: if is_chunked || length.is_some_and(|length: i64| length > 0) {
-            Body::Pulled
-        } else {
-            Body::Whole
-        },
-        script_reloading: route.script_reloading,
-        enable_sendfile: false,
-        ignore_activity: false,
-        request_start: request.time(),
-        queue_start: 0,
+        body: if work.takes_body() && has_body { Body::Pulled } else { Body::Whole },
         content_length: length.unwrap_or(-1),
-        script_mtime: request.file_time(),
-        script: request.filename().unwrap_or_default(),
-        application_group: &route.application_group,
-        callable: &route.callable,
-    }
-    .encode(&mut frame);
-    environ::write(request, route, &mut frame);
+        queue_start: 0,
+    };
+    let mut frame = Vec::with_capacity(4096);
+    work.write(request, &delivery, &mut frame);
     let mut exchange = Exchange { request: *request, body: BodyReader::new(*request), responder };
     // SAFETY: the table's function takes a pointer that it gives back to our functions only, on
     // this thread and before it returns, and `length` bytes of a frame.
@@ -128,9 +120,9 @@ pub(crate) fn handle(request: &Request<'_>, plan: &Plan, route: &Route) -> i32 {
 
 /// # Safety
 /// `request` is null or what [`handle`] gave to Python, during that call, on its thread.
-unsafe fn exchange<'x>(request: *mut c_void) -> Option<&'x mut Exchange<'x>> {
+unsafe fn exchange<'x>(request: *mut c_void) -> Option<&'x mut Exchange<'x, 'x>> {
     // SAFETY: the caller's promise; functions of the table are not called inside one another.
-    unsafe { request.cast::<Exchange<'x>>().as_mut() }
+    unsafe { request.cast::<Exchange<'x, 'x>>().as_mut() }
 }
 
 /// # Safety
@@ -199,6 +191,7 @@ unsafe extern "C" fn send(
             Some(Kind::Data) => exchange.responder.data(payload, last, !last),
             Some(Kind::End) => exchange.responder.end(flags & frame::INCOMPLETE != 0),
             Some(Kind::Error) => exchange.responder.error(payload),
+            Some(Kind::Answer) => exchange.responder.answer(payload),
             _ => return -1,
         };
         match result {
@@ -250,4 +243,35 @@ unsafe extern "C" fn write_log(request: *mut c_void, level: u8, text: *const u8,
             None => log::process(level, &String::from_utf8_lossy(text)),
         }
     });
+}
+
+unsafe extern "C" fn lookup(
+    request: *mut c_void,
+    name: *const u8,
+    name_length: usize,
+    value: *mut *const u8,
+    value_length: *mut usize,
+) -> i32 {
+    guard("embedded lookup", 0, || {
+        // SAFETY: the contract of the table.
+        let (exchange, name) = unsafe { (exchange(request), slice(name, name_length)) };
+        let Some(exchange) = exchange else { return 0 };
+        let Some(found) = exchange.request.ssl_variable(name) else { return 0 };
+        // SAFETY: Python's side gave two places of its own; the value is the request's.
+        unsafe {
+            *value = found.as_ptr();
+            *value_length = found.len();
+        }
+        1
+    })
+}
+
+unsafe extern "C" fn request_record(request: *mut c_void) -> *mut c_void {
+    guard("embedded request_record", std::ptr::null_mut(), || {
+        // SAFETY: the contract of the table.
+        match unsafe { exchange(request) } {
+            Some(exchange) => exchange.request.as_ptr().cast(),
+            None => std::ptr::null_mut(),
+        }
+    })
 }

@@ -4,11 +4,13 @@
 //! No decision of ours is taken here.
 
 pub(crate) mod body;
+pub(crate) mod command;
 pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod mpm;
 pub(crate) mod other_child;
 pub(crate) mod pool;
+pub(crate) mod regex;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

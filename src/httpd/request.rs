@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::server::Server;
 use super::table::Table;
 use super::{bytes, c_string, module, sys};
+use crate::mapping::ownership::FileOwner;
 
 /// What a request's URL was mapped to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +192,61 @@ impl<'a> Request<'a> {
         if info.valid & sys::APR_FINFO_MTIME != 0 { info.mtime } else { -1 }
     }
 
+    /// Owner and permissions of the file that the URL was mapped to, if httpd knows them.
+    pub(crate) fn file_owner(&self) -> Option<FileOwner> {
+        let info = &self.record().finfo;
+        let wanted = sys::APR_FINFO_USER | sys::APR_FINFO_GROUP | sys::APR_FINFO_PROT;
+        // APR's bits are the system's, but in groups of four (apr_file_info.h).
+        let mode =
+            (info.protection & 7) | (info.protection & 0x70) >> 1 | (info.protection & 0x700) >> 2;
+        (info.filetype != sys::APR_NOFILE && info.valid & wanted == wanted).then(|| FileOwner {
+            uid: info.user,
+            gid: info.group,
+            mode: u32::try_from(mode).unwrap_or(0),
+        })
+    }
+
+    /// Name of the client, where httpd has looked it up, or its address.
+    pub(crate) fn client_host(&self) -> &'a [u8] {
+        self.remote_host().or_else(|| self.client_address()).unwrap_or_default()
+    }
+
+    /// Name of the client, where HostnameLookups has httpd look it up.
+    pub(crate) fn remote_host(&self) -> Option<&'a [u8]> {
+        // SAFETY: reads the connection and the configuration; returns null or a C string of the
+        // connection.
+        unsafe {
+            bytes(sys::ap_get_remote_host(
+                self.record().connection,
+                self.record().per_dir_config.cast(),
+                sys::REMOTE_HOST as _,
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// Signature of httpd for pages that it makes, as ServerSignature says.
+    pub(crate) fn server_signature(&self) -> &'a [u8] {
+        // SAFETY: reads the request and returns a C string of its pool, or a constant.
+        unsafe { bytes(sys::ap_psignature(c"".as_ptr(), self.as_ptr())) }.unwrap_or_default()
+    }
+
+    /// Whether `Satisfy Any` lets a user in whose host is denied.
+    pub(crate) fn may_satisfy_otherwise(&self) -> bool {
+        // SAFETY: both read the request.
+        unsafe {
+            sys::ap_satisfies(self.as_ptr()) == sys::SATISFY_ANY
+                && sys::ap_some_auth_required(self.as_ptr()) != 0
+        }
+    }
+
+    /// Replaces the authenticated user.
+    pub(crate) fn set_user(&self, user: &[u8]) {
+        let Some(pool) = self.pool() else { return };
+        // SAFETY: this thread alone has the request; the string lives as long as it.
+        unsafe { (*self.as_ptr()).user = pool.copy(user) }
+    }
+
     /// Whether `AcceptPathInfo Off` holds.
     pub(crate) fn rejects_path_info(&self) -> bool {
         self.record().used_path_info == sys::AP_REQ_REJECT_PATH_INFO
@@ -313,6 +369,35 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// A variable of mod_ssl; the empty name has the empty value if the connection is encrypted.
+    pub(crate) fn ssl_variable(&self, name: &[u8]) -> Option<&'a [u8]> {
+        if name.is_empty() {
+            return self.is_encrypted().then_some(&b""[..]);
+        }
+        let (pool, name) = (self.pool()?, c_string(name));
+        // SAFETY: apr_dynamic_fn_retrieve returns null or the function that registered the name,
+        // which has had this signature since httpd 2.0; it reads the five, and returns null or a C
+        // string of the pool, which lives as long as the request. It does not change the name.
+        unsafe {
+            let function = sys::apr_dynamic_fn_retrieve(c"ssl_var_lookup".as_ptr())?;
+            let function: unsafe extern "C" fn(
+                *mut sys::apr_pool_t,
+                *mut sys::server_rec,
+                *mut sys::conn_rec,
+                *mut sys::request_rec,
+                *mut std::ffi::c_char,
+            ) -> *const std::ffi::c_char = std::mem::transmute(function);
+            let record = self.record();
+            bytes(function(
+                pool.as_ptr(),
+                record.server,
+                record.connection,
+                self.as_ptr(),
+                name.as_ptr().cast_mut(),
+            ))
+        }
+    }
+
     /// Settings of core that tell which Authorization headers CGI-like programs see, and how
     /// REQUEST_URI is made.
     pub(crate) fn core_settings(&self) -> CoreSettings {
@@ -328,6 +413,47 @@ impl<'a> Request<'a> {
                 .is_some_and(|config| config.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON as u32),
             send_file: config
                 .is_some_and(|config| config.enable_sendfile() == sys::ENABLE_SENDFILE_ON as u32),
+            qualifies_redirect_url: config.is_some_and(|config| {
+                config.qualify_redirect_url() == sys::AP_CORE_CONFIG_ON as u32
+            }),
+            uri_is_current: config.is_some_and(|config| {
+                // SAFETY: null, or a hash of the configuration that is only read; keys and values
+                // are C strings (http_core.h, cgi_var_rules).
+                unsafe {
+                    !config.cgi_var_rules.is_null()
+                        && bytes(
+                            sys::apr_hash_get(
+                                config.cgi_var_rules,
+                                c"REQUEST_URI".as_ptr().cast(),
+                                sys::APR_HASH_KEY_STRING as _,
+                            )
+                            .cast(),
+                        ) == Some(b"current-uri")
+                }
+            }),
+        }
+    }
+
+    /// The whole URL of the request, for QualifyRedirectURL.
+    pub(crate) fn qualified_url(&self) -> Option<&'a [u8]> {
+        let pool = self.pool()?;
+        // SAFETY: a copy of the request's URL is completed with C strings that live as long as the
+        // request, and made text in its pool, as httpd's ap_add_common_vars does.
+        unsafe {
+            let mut url = self.record().parsed_uri;
+            if url.scheme.is_null() {
+                url.scheme = sys::ap_run_http_scheme(self.as_ptr()).cast_mut();
+            }
+            if url.port == 0 {
+                url.port = sys::ap_get_server_port(self.as_ptr());
+            }
+            if url.port_str.is_null() {
+                url.port_str = pool.copy(url.port.to_string().as_bytes());
+            }
+            if url.hostname.is_null() {
+                url.hostname = sys::ap_get_server_name_for_url(self.as_ptr()).cast_mut();
+            }
+            bytes(sys::apr_uri_unparse(pool.as_ptr(), &raw const url, 0))
         }
     }
 
@@ -423,4 +549,8 @@ pub(crate) struct CoreSettings {
     pub(crate) pass_authorization: bool,
     /// EnableSendfile On.
     pub(crate) send_file: bool,
+    /// QualifyRedirectURL On.
+    pub(crate) qualifies_redirect_url: bool,
+    /// CGIVar REQUEST_URI current-uri.
+    pub(crate) uri_is_current: bool,
 }

@@ -87,6 +87,8 @@ pub(crate) struct Sender<'a> {
     brigade: *mut sys::apr_bucket_brigade,
     /// Bytes of data so far, files not counted.
     sent: usize,
+    /// Whether the kernel may send files, whatever core says.
+    sends_files: bool,
 }
 
 /// Responses up to this size fit into a socket's buffer.
@@ -94,14 +96,14 @@ const SMALL: usize = 16 << 10;
 
 impl<'a> Sender<'a> {
     /// A sender for the request.
-    pub(crate) fn new(request: Request<'a>) -> Option<Self> {
+    pub(crate) fn new(request: Request<'a>, sends_files: bool) -> Option<Self> {
         let pool = request.pool()?;
         // SAFETY: a brigade of the request's pool and its connection's allocator.
         let brigade = unsafe {
             let connection = (*request.as_ptr()).connection;
             sys::apr_brigade_create(pool.as_ptr(), (*connection).bucket_alloc)
         };
-        (!brigade.is_null()).then_some(Self { request, pool, brigade, sent: 0 })
+        (!brigade.is_null()).then_some(Self { request, pool, brigade, sent: 0, sends_files })
     }
 
     /// Sends data; `flush` makes them (and the head) visible to the client now, `last` ends the
@@ -146,7 +148,7 @@ impl<'a> Sender<'a> {
             return self.pass(flush, false);
         }
         let mut flags = sys::APR_FOPEN_READ;
-        if self.request.core_settings().send_file {
+        if self.sends_files || self.request.core_settings().send_file {
             flags |= sys::APR_FOPEN_SENDFILE_ENABLED;
         }
         let mut number = descriptor.as_raw_fd();

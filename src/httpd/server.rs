@@ -69,6 +69,18 @@ impl<'a> Server<'a> {
         u32::try_from(self.record().timeout / 1_000_000).unwrap_or(60)
     }
 
+    /// LimitRequestBody outside of sections; None when it is not written, 0 is unlimited.
+    pub(crate) fn body_limit(&self) -> Option<i64> {
+        // SAFETY: the directory configuration of core is a core_dir_config, at core's index, which
+        // core_module names; it lives as long as the server.
+        let config = unsafe {
+            sys::ap_get_module_config(self.record().lookup_defaults, &raw const sys::core_module)
+                .cast::<sys::core_dir_config>()
+                .as_ref()
+        };
+        config.map(|config| config.limit_req_body).filter(|limit| *limit >= 0)
+    }
+
     /// The next server of the configuration.
     pub(crate) fn next(&self) -> Option<Self> {
         // SAFETY: the list of servers lives as long as each of them.

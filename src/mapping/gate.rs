@@ -6,19 +6,19 @@
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::{Request, Target};
 
-/// Handler names that are ours.
-pub(crate) fn is_ours(handler: &[u8]) -> bool {
+/// Handler names for which the file itself is the WSGI script.
+pub(crate) fn is_script_handler(handler: &[u8]) -> bool {
     handler == b"wsgi-script" || handler == b"application/x-httpd-wsgi"
 }
 
 /// Note under which an alias says that it chose the handler.
 pub(crate) const ALIAS_NOTE: &std::ffi::CStr = c"alias-forced-type";
 
-/// Checks the request.
+/// Checks a request whose file is the WSGI script.
 ///
 /// # Errors
 /// The HTTP status for it; the reason is in the log.
-pub(crate) fn check(request: &Request<'_>) -> Result<(), u16> {
+pub(crate) fn check_script(request: &Request<'_>) -> Result<(), u16> {
     let refuse = |status: u16, text: &str| {
         log::request(request, Level::Error, text.as_bytes());
         Err(status)
@@ -32,14 +32,23 @@ pub(crate) fn check(request: &Request<'_>) -> Result<(), u16> {
         );
     }
     match request.target() {
-        Target::Missing => {
-            return refuse(404, "WSGI0135: Target WSGI script not found or unable to stat");
-        }
+        Target::Missing => refuse(404, "WSGI0135: Target WSGI script not found or unable to stat"),
         Target::Directory => {
-            return refuse(403, "WSGI0136: Attempt to invoke directory as WSGI application");
+            refuse(403, "WSGI0136: Attempt to invoke directory as WSGI application")
         }
-        Target::File => {}
+        Target::File => Ok(()),
     }
+}
+
+/// Checks a request, whatever script answers it; `takes_chunked` is WSGIChunkedRequest.
+///
+/// # Errors
+/// As for [`check_script`].
+pub(crate) fn check_request(request: &Request<'_>, takes_chunked: bool) -> Result<(), u16> {
+    let refuse = |status: u16, text: &str| {
+        log::request(request, Level::Error, text.as_bytes());
+        Err(status)
+    };
     if request.rejects_path_info() && request.path_info().is_some_and(|info| !info.is_empty()) {
         return refuse(404, "WSGI0137: AcceptPathInfo off disallows user's path");
     }
@@ -48,10 +57,12 @@ pub(crate) fn check(request: &Request<'_>) -> Result<(), u16> {
         if !encoding.eq_ignore_ascii_case(b"chunked") {
             return refuse(501, "WSGI0138: Unsupported Transfer-Encoding of the request body");
         }
-        return refuse(
-            411,
-            "WSGI0139: Chunked request content is not enabled: the client must send a Content-Length",
-        );
+        if !takes_chunked {
+            return refuse(
+                411,
+                "WSGI0139: Chunked request content is not enabled: the client must send a Content-Length, or write WSGIChunkedRequest On",
+            );
+        }
     }
     if let Some(length) = header(c"Content-Length") {
         let Some(length) =

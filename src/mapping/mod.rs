@@ -3,5 +3,6 @@
 //! run (spec-config 4.4), and the names of its groups and callable.
 
 pub(crate) mod gate;
+pub(crate) mod ownership;
 pub(crate) mod path;
 pub(crate) mod routing;

@@ -1,18 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which groups and which callable a request goes to: options of the alias before the directory,
-//! before the server, before the default (spec-config 4.3), with `%{…}` expanded.
+//! Which script, groups and callable a request goes to, and how: options of the alias or handler
+//! script before the directory, before the server, before the default (spec-config 4.3), with
+//! `%{…}` expanded.
 #![forbid(unsafe_code)]
+
+use std::sync::Arc;
 
 use crate::config::alias::Alias;
 use crate::config::names::{self, Source};
-use crate::config::{Scoped, ServerConfig};
+use crate::config::proxies::{Subnet, TrustedHeader};
+use crate::config::script::{HandlerScript, HookScript};
+use crate::config::{MapHead, Scoped, ServerConfig, Text};
 use crate::httpd::c_string;
 use crate::httpd::request::Request;
 use crate::mapping::{gate, path};
+use crate::runtime::Runtime;
 
-/// Where a request goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route {
+/// The settings that hold for a request: those of its directory before those of its server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effective<'r> {
+    /// Of sections and .htaccess, merged.
+    directory: Option<&'r Scoped>,
+    /// Of the virtual host, merged with the main server.
+    server: &'r Scoped,
+}
+
+impl<'r> Effective<'r> {
+    /// The settings of a directory in a server.
+    pub(crate) fn new(directory: Option<&'r Scoped>, server: &'r Scoped) -> Self {
+        Self { directory, server }
+    }
+
+    fn value<T: Copy>(&self, of: fn(&Scoped) -> Option<T>) -> Option<T> {
+        self.directory.and_then(of).or_else(|| of(self.server))
+    }
+
+    fn shared<T: ?Sized>(&self, of: fn(&Scoped) -> &Option<Arc<T>>) -> Option<&'r T> {
+        let inner = self.directory.and_then(|scoped| of(scoped).as_deref());
+        inner.or_else(|| of(self.server).as_deref())
+    }
+
+    /// The handler script of this name.
+    pub(crate) fn handler(&self, name: &[u8]) -> Option<&'r HandlerScript> {
+        let inner = self.directory.and_then(|scoped| scoped.handler(name));
+        inner.or_else(|| self.server.handler(name))
+    }
+
+    /// WSGIDispatchScript.
+    pub(crate) fn dispatch_script(&self) -> Option<&'r HookScript> {
+        self.shared(|scoped| &scoped.dispatch_script)
+    }
+
+    /// WSGIScriptReloading.
+    pub(crate) fn script_reloading(&self) -> bool {
+        self.value(|scoped| scoped.script_reloading).unwrap_or(true)
+    }
+
+    /// WSGIPassApacheRequest.
+    pub(crate) fn pass_apache_request(&self) -> bool {
+        self.value(|scoped| scoped.pass_apache_request).unwrap_or(false)
+    }
+
+    /// WSGIChunkedRequest.
+    pub(crate) fn chunked_request(&self) -> bool {
+        self.value(|scoped| scoped.chunked_request).unwrap_or(false)
+    }
+
+    /// Whether WSGIRestrictProcess lets the process group answer here. Case makes no difference, as
+    /// in mod_wsgi.
+    pub(crate) fn allows_process_group(&self, name: &[u8]) -> bool {
+        self.shared(|scoped| &scoped.restrict_process).is_none_or(|allowed: &[Text]| {
+            allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        })
+    }
+}
+
+/// Whose headers of a proxy are believed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trust<'r> {
+    /// WSGITrustedProxyHeaders, in order.
+    pub(crate) headers: &'r [TrustedHeader],
+    /// WSGITrustedProxies; None is everyone.
+    pub(crate) proxies: Option<&'r [Subnet]>,
+}
+
+/// Where a request goes, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Route<'r> {
+    /// The WSGI script.
+    pub(crate) script: &'r [u8],
+    /// Whether it is a handler script, and not the file that the URL is mapped to.
+    pub(crate) is_handler_script: bool,
     /// Process group; "" is embedded mode.
     pub(crate) process_group: Vec<u8>,
     /// Application group; "" is the main interpreter.
@@ -23,6 +101,18 @@ pub(crate) struct Route {
     pub(crate) pass_authorization: bool,
     /// Whether a changed script is loaded anew.
     pub(crate) script_reloading: bool,
+    /// WSGIErrorOverride.
+    pub(crate) error_override: bool,
+    /// WSGIMapHEADToGET.
+    pub(crate) map_head_to_get: MapHead,
+    /// WSGIIgnoreActivity.
+    pub(crate) ignore_activity: bool,
+    /// WSGIEnableSendfile.
+    pub(crate) enable_sendfile: bool,
+    /// WSGIPassApacheRequest.
+    pub(crate) pass_apache_request: bool,
+    /// What a proxy in front is believed.
+    pub(crate) trust: Option<Trust<'r>>,
 }
 
 const PROCESS_GROUP: &std::ffi::CStr = c"mod_wsgi.process_group";
@@ -64,31 +154,79 @@ fn note(request: &Request<'_>, alias: &Alias) {
     }
 }
 
-/// The route of a request.
-pub(crate) fn resolve(request: &Request<'_>, directory: Option<&Scoped>, server: &Scoped) -> Route {
+/// The route of a request, before a dispatch script is asked.
+pub(crate) fn resolve<'r>(
+    request: &'r Request<'_>,
+    settings: &Effective<'r>,
+    handler: Option<&'r HandlerScript>,
+) -> Route<'r> {
     let notes = request.notes().filter(|notes| notes.get(gate::ALIAS_NOTE) == Some(b"wsgi-script"));
-    let note = |name| notes.and_then(|notes| notes.get(name));
+    let note = |name| notes.and_then(|notes| notes.get(name)).filter(|_| handler.is_none());
     let source = Expansion { request };
-    let text = |of: fn(&Scoped) -> Option<&[u8]>| directory.and_then(of).or_else(|| of(server));
-    let flag = |of: fn(&Scoped) -> Option<bool>| directory.and_then(of).or_else(|| of(server));
 
-    let process_group =
-        note(PROCESS_GROUP).or_else(|| text(|scoped| scoped.process_group.as_deref()));
+    let process_group = match handler {
+        Some(handler) => handler.process_group.as_deref(),
+        None => note(PROCESS_GROUP),
+    };
+    let process_group = process_group.or_else(|| settings.shared(|scoped| &scoped.process_group));
+    let application_group = match handler {
+        Some(handler) => handler.application_group.as_deref(),
+        None => note(APPLICATION_GROUP),
+    };
     let application_group =
-        note(APPLICATION_GROUP).or_else(|| text(|scoped| scoped.application_group.as_deref()));
+        application_group.or_else(|| settings.shared(|scoped| &scoped.application_group));
+    let pass_authorization = match handler {
+        Some(handler) => handler.pass_authorization,
+        None => note(PASS_AUTHORIZATION).map(|value| value == b"1"),
+    };
+    let flag = |of| settings.value(of).unwrap_or(false);
     Route {
+        script: handler
+            .map_or_else(|| request.filename().unwrap_or_default(), |handler| &handler.script),
+        is_handler_script: handler.is_some(),
         process_group: names::process_group(process_group, &source),
         application_group: names::application_group(application_group, &source),
-        callable: match note(CALLABLE_OBJECT) {
-            Some(literal) => literal.to_vec(),
-            None => names::callable(text(|scoped| scoped.callable_object.as_deref()), &source),
+        callable: match (handler, note(CALLABLE_OBJECT)) {
+            (Some(_), _) => b"handle_request".to_vec(),
+            (None, Some(literal)) => literal.to_vec(),
+            (None, None) => {
+                names::callable(settings.shared(|scoped| &scoped.callable_object), &source)
+            }
         },
-        pass_authorization: match note(PASS_AUTHORIZATION) {
-            Some(value) => value == b"1",
-            None => flag(|scoped| scoped.pass_authorization).unwrap_or(false),
-        },
-        script_reloading: flag(|scoped| scoped.script_reloading).unwrap_or(true),
+        pass_authorization: pass_authorization
+            .unwrap_or_else(|| flag(|scoped| scoped.pass_authorization)),
+        script_reloading: settings.script_reloading(),
+        error_override: flag(|scoped| scoped.error_override),
+        map_head_to_get: settings.value(|scoped| scoped.map_head_to_get).unwrap_or(MapHead::Auto),
+        ignore_activity: flag(|scoped| scoped.ignore_activity),
+        enable_sendfile: flag(|scoped| scoped.enable_sendfile),
+        pass_apache_request: settings.pass_apache_request(),
+        trust: settings.shared(|scoped| &scoped.trusted_proxy_headers).map(|headers| Trust {
+            headers,
+            proxies: settings.shared(|scoped| &scoped.trusted_proxies),
+        }),
     }
+}
+
+impl Route<'_> {
+    /// Follows what a dispatch script said: process group, application group, callable.
+    pub(crate) fn follow(&mut self, request: &Request<'_>, values: &[Option<Vec<u8>>]) {
+        let source = Expansion { request };
+        if let Some(Some(value)) = values.first() {
+            self.process_group = names::process_group(Some(value), &source);
+        }
+        if let Some(Some(value)) = values.get(1) {
+            self.application_group = names::application_group(Some(value), &source);
+        }
+        if let Some(Some(value)) = values.get(2) {
+            self.callable = names::callable(Some(value), &source);
+        }
+    }
+}
+
+/// The name of a group behind a hook's script.
+pub(crate) fn hook_group(request: &Request<'_>, name: Option<&[u8]>) -> Vec<u8> {
+    names::hook_group(name, &Expansion { request })
 }
 
 /// What a request knows of itself, for names.
@@ -121,7 +259,10 @@ impl Source for Expansion<'_> {
     fn script_name(&self) -> Vec<u8> {
         let uri = self.request.uri().unwrap_or_default();
         let info = self.request.path_info().unwrap_or_default();
-        path::collapsed(path::script_part(uri, info))
+        let name = path::collapsed(path::script_part(uri, info));
+        let is_folded = Runtime::current()
+            .is_some_and(|runtime| runtime.global.case_sensitivity == Some(false));
+        if is_folded { name.to_ascii_lowercase() } else { name }
     }
 
     fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {

@@ -63,6 +63,33 @@ pub(crate) fn group_by_name(name: &CStr) -> Option<u32> {
     unsafe { libc::getgrnam(name.as_ptr()).as_ref() }.map(|entry| entry.gr_gid)
 }
 
+/// Room for an entry of a database; entries beyond it count as missing only if they do not fit.
+const ENTRY: usize = 64 << 10;
+
+/// Whether there is a user with this id. For any thread.
+pub(crate) fn has_user(uid: u32) -> bool {
+    let mut buffer = vec![0; ENTRY];
+    let mut entry = std::mem::MaybeUninit::uninit();
+    let mut found = std::ptr::null_mut();
+    // SAFETY: getpwuid_r writes one entry, up to `ENTRY` bytes of strings, and one pointer.
+    let status = unsafe {
+        libc::getpwuid_r(uid, entry.as_mut_ptr(), buffer.as_mut_ptr(), ENTRY, &raw mut found)
+    };
+    !found.is_null() || status == libc::ERANGE
+}
+
+/// Whether there is a group with this id. For any thread.
+pub(crate) fn has_group(gid: u32) -> bool {
+    let mut buffer = vec![0; ENTRY];
+    let mut entry = std::mem::MaybeUninit::uninit();
+    let mut found = std::ptr::null_mut();
+    // SAFETY: getgrgid_r writes one entry, up to `ENTRY` bytes of strings, and one pointer.
+    let status = unsafe {
+        libc::getgrgid_r(gid, entry.as_mut_ptr(), buffer.as_mut_ptr(), ENTRY, &raw mut found)
+    };
+    !found.is_null() || status == libc::ERANGE
+}
+
 /// Sets the supplementary groups to those of the user's memberships and `gid`.
 pub(crate) fn initialise_groups(name: &CStr, gid: u32) -> io::Result<()> {
     // SAFETY: initgroups takes a C string and an integer.

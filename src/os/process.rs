@@ -4,6 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -194,6 +195,19 @@ pub(crate) fn exists(pid: u32) -> bool {
     // SAFETY: kill with signal 0 sends nothing.
     check(unsafe { libc::kill(pid, 0) })
         .map_or_else(|error| error.raw_os_error() == Some(libc::EPERM), |_| true)
+}
+
+/// Sets or removes a variable of this process's environment. For a process with one thread.
+pub(crate) fn set_variable(name: &CStr, value: Option<&std::ffi::OsStr>) {
+    let name = std::ffi::OsStr::from_bytes(name.to_bytes());
+    // SAFETY: no other thread reads the environment meanwhile: the caller is the httpd parent, which
+    // has one thread while it reads its configuration.
+    unsafe {
+        match value {
+            Some(value) => std::env::set_var(name, value),
+            None => std::env::remove_var(name),
+        }
+    }
 }
 
 /// Names this thread or process for `ps -o comm`, 15 bytes at most.

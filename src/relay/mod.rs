@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What becomes of the frames with which an application answers, in both modes: status and headers
-//! into the request, data to the client, and in the end what httpd's handler returns.
+//! into the request, data to the client, and in the end what httpd's handler returns. A hook answers
+//! with one frame, which is kept for who asked.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
 
+use mod_wsgi_protocol::hook::Answer;
 use mod_wsgi_protocol::response::Head;
 use mod_wsgi_protocol::wire::{DecodeError, Reader};
 
@@ -21,6 +23,8 @@ enum State {
     Sending,
     /// Data are thrown away: another local URL answers.
     Redirecting(Vec<u8>),
+    /// Data are thrown away: httpd's error document for this status answers.
+    Overriding(u16),
     /// It is over; what the handler returns.
     Done(i32),
 }
@@ -48,22 +52,62 @@ impl From<DecodeError> for Problem {
 
 const OUT_OF_ORDER: Problem = Problem::Protocol(DecodeError::Invalid("order of frames"));
 
-/// Turns frames into one response.
+/// How a response is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// How repeated header names are sent; also whether a local Location redirects.
+    pub(crate) repeats: Repeats,
+    /// Whether httpd's error documents answer in place of an application's 4xx and 5xx.
+    pub(crate) overrides_errors: bool,
+    /// Whether the kernel may send files, whatever core's EnableSendfile says.
+    pub(crate) sends_files: bool,
+}
+
+/// What is expected of Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// A response.
+    Response(Manner),
+    /// The answer of a hook.
+    Answer,
+}
+
+/// Turns frames into one response, or keeps the answer of a hook.
 pub(crate) struct Responder<'a> {
     /// Whose response.
     request: Request<'a>,
     /// Sends the data.
     sender: Sender<'a>,
-    /// How repeated header names are sent; also whether a local Location redirects.
-    repeats: Repeats,
+    /// What is to come.
+    expected: Expected,
     /// Where the response is.
     state: State,
+    /// What the hook said.
+    answer: Option<Answer>,
 }
 
 impl<'a> Responder<'a> {
     /// A responder; nothing has come yet.
-    pub(crate) fn new(request: Request<'a>, repeats: Repeats) -> Option<Self> {
-        Some(Self { request, sender: Sender::new(request)?, repeats, state: State::Waiting })
+    pub(crate) fn new(request: Request<'a>, manner: Manner) -> Option<Self> {
+        let sender = Sender::new(request, manner.sends_files)?;
+        Some(Self {
+            request,
+            sender,
+            expected: Expected::Response(manner),
+            state: State::Waiting,
+            answer: None,
+        })
+    }
+
+    /// One that waits for the answer of a hook.
+    pub(crate) fn for_hook(request: Request<'a>) -> Option<Self> {
+        Some(Self {
+            request,
+            sender: Sender::new(request, false)?,
+            expected: Expected::Answer,
+            state: State::Waiting,
+            answer: None,
+        })
     }
 
     /// Whether nothing of the response has come yet.
@@ -76,13 +120,18 @@ impl<'a> Responder<'a> {
     /// # Errors
     /// The client is gone, or the frame makes no sense here.
     pub(crate) fn head(&mut self, payload: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
-        if self.state != State::Waiting {
+        let (Expected::Response(manner), State::Waiting) = (self.expected, &self.state) else {
             return Err(OUT_OF_ORDER);
-        }
+        };
         let head = Head::decode(payload)?;
-        self.state = match take_head(&self.request, &head, self.repeats) {
-            Taken::Redirect(location) if self.repeats == Repeats::Merged => {
+        self.state = match take_head(&self.request, &head, manner.repeats) {
+            Taken::Redirect(location) if manner.repeats == Repeats::Merged => {
                 State::Redirecting(location)
+            }
+            _ if manner.overrides_errors && (400..600).contains(&head.status) => {
+                // httpd makes no error document for a request that has a status of its own.
+                self.request.set_status(200, None);
+                State::Overriding(head.status)
             }
             _ => State::Sending,
         };
@@ -95,7 +144,9 @@ impl<'a> Responder<'a> {
     /// As for [`Self::head`].
     pub(crate) fn data(&mut self, data: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
         match self.state {
-            State::Sending | State::Redirecting(_) => self.pass(data, last, flush),
+            State::Sending | State::Redirecting(_) | State::Overriding(_) => {
+                self.pass(data, last, flush)
+            }
             State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
         }
     }
@@ -114,7 +165,7 @@ impl<'a> Responder<'a> {
         let (offset, length) = (reader.u64()?, reader.u64()?);
         match self.state {
             State::Sending => Ok(self.sender.send_file(descriptor, offset, length, flush)?),
-            State::Redirecting(_) => Ok(()),
+            State::Redirecting(_) | State::Overriding(_) => Ok(()),
             State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
         }
     }
@@ -137,12 +188,31 @@ impl<'a> Responder<'a> {
     pub(crate) fn end(&mut self, incomplete: bool) -> Result<(), Problem> {
         match self.state {
             State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+            State::Overriding(_) => self.pass(b"", true, false),
             State::Sending | State::Redirecting(_) if incomplete => {
                 self.abandon();
                 Ok(())
             }
             State::Sending | State::Redirecting(_) => self.pass(b"", true, false),
         }
+    }
+
+    /// `Answer`: what the hook said.
+    ///
+    /// # Errors
+    /// The frame makes no sense here.
+    pub(crate) fn answer(&mut self, payload: &[u8]) -> Result<(), Problem> {
+        if self.expected != Expected::Answer || self.state != State::Waiting {
+            return Err(OUT_OF_ORDER);
+        }
+        self.answer = Some(Answer::decode(payload)?);
+        self.state = State::Done(0);
+        Ok(())
+    }
+
+    /// What the hook said, if it said anything.
+    pub(crate) fn take_answer(&mut self) -> Option<Answer> {
+        self.answer.take()
     }
 
     /// `Error`: httpd makes the error document.
@@ -179,10 +249,11 @@ impl<'a> Responder<'a> {
     }
 
     /// What the handler returns; `otherwise` when no response came.
-    pub(crate) fn finish(self, otherwise: i32) -> i32 {
+    pub(crate) fn finish(&self, otherwise: i32) -> i32 {
         match self.state {
             State::Done(status) => status,
             State::Waiting => otherwise,
+            State::Overriding(status) => i32::from(status),
             State::Sending | State::Redirecting(_) => 0,
         }
     }
@@ -193,6 +264,12 @@ impl<'a> Responder<'a> {
                 let location = location.clone();
                 self.state = State::Done(0);
                 self.request.redirect_to(&location);
+            }
+            return Ok(());
+        }
+        if let State::Overriding(status) = self.state {
+            if last {
+                self.state = State::Done(i32::from(status));
             }
             return Ok(());
         }

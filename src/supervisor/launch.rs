@@ -95,13 +95,14 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
     let result: Result<(), String> = prepare(plan, descriptors).and_then(|()| {
         check_interpreter(plan)?;
         let program = c_string(plan.interpreter.as_os_str().as_bytes());
-        let arguments: Vec<CString> = vec![
-            program.clone(),
+        let mut arguments: Vec<CString> = vec![program.clone()];
+        arguments.extend(plan.arguments.iter().map(|argument| c_string(argument)));
+        arguments.extend([
             c"-c".into(),
             c_string(bootstrap::SOURCE.as_bytes()),
             c_string(plan.library.loadable(Some(inherited::LIBRARY)).as_os_str().as_bytes()),
             c"daemon".into(),
-        ];
+        ]);
         let error = execute(&program, &arguments, &plan.environment);
         Err(format!(
             "WSGI0305: cannot run {}: {error}: check python-home or WSGIPythonHome",

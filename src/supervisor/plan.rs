@@ -34,6 +34,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) library: &'static PythonLibrary,
     /// Working directory; None keeps httpd's.
     pub(crate) directory: Option<Directory>,
+    /// Options of Python's command line.
+    pub(crate) arguments: Vec<Vec<u8>>,
     /// Environment.
     pub(crate) environment: Vec<CString>,
     /// Settings, but for what differs between processes.
@@ -128,10 +130,12 @@ impl<'a> Plan<'a> {
             interpreter: interpreter(home.map(|home| &**home)),
             library,
             directory,
+            arguments: global.python_arguments(),
             environment: environment(
                 options.lang.as_ref(),
                 options.locale.as_ref(),
                 account.as_ref(),
+                global,
             ),
             settings: settings(group, server, global, if is_root { httpd_uid } else { uid }),
         })
@@ -159,10 +163,19 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
             name => name.to_vec(),
         }),
         locale: options.locale.as_ref().map(bytes),
-        restrict_stdin: false,
-        restrict_stdout: global.restrict_stdout == Some(true),
-        restrict_signal: true,
-        case_sensitivity: true,
+        python_eggs: options.python_eggs.as_ref().map(bytes),
+        switch_interval: options
+            .switch_interval
+            .map(|seconds| (seconds * 1e9) as u64)
+            .or(global.options.switch_interval),
+        own_gil: global.options.own_gil == Some(true),
+        skip_finalisation: global.destroy_interpreter == Some(false),
+        hide_hash_seed: global.hash_seed.is_some(),
+        layers: global.layers(&group.name),
+        restrict_stdin: global.options.restrict_stdin == Some(true),
+        restrict_stdout: global.options.restrict_stdout == Some(true),
+        restrict_signal: global.options.restrict_signal != Some(false),
+        case_sensitivity: global.case_sensitivity != Some(false),
         maximum_requests: options.maximum_requests,
         socket_timeout: match options.socket_timeout {
             0 => server.timeout(),
@@ -190,6 +203,7 @@ fn environment(
     lang: Option<&Text>,
     locale: Option<&Text>,
     account: Option<&identity::User>,
+    global: &Global,
 ) -> Vec<CString> {
     let mut variables: Vec<(Vec<u8>, Vec<u8>)> =
         std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())).collect();
@@ -207,11 +221,18 @@ fn environment(
     if let Some(locale) = locale {
         set("LC_ALL", locale, true);
     }
+    if let Some(seed) = global.hash_seed_variable() {
+        set("PYTHONHASHSEED", seed.as_bytes(), true);
+    }
     if let Some(account) = account {
         set("HOME", account.home.as_os_str().as_bytes(), true);
         for name in ["USER", "USERNAME", "LOGNAME"] {
             set(name, account.name.to_bytes(), false);
         }
+    }
+    if global.optimize.is_some() {
+        // The option of the command line is what counts, also when it is 0.
+        variables.retain(|(name, _)| name != b"PYTHONOPTIMIZE");
     }
     variables
         .into_iter()
@@ -246,7 +267,7 @@ mod tests {
             home: "/home/someone".into(),
         };
         let lang: Text = (*b"C.UTF-8").into();
-        let environment = environment(Some(&lang), None, Some(&account));
+        let environment = environment(Some(&lang), None, Some(&account), &Global::default());
         assert!(environment.contains(&c"HOME=/home/someone".into()));
         assert!(environment.contains(&c"LANG=C.UTF-8".into()));
         let had_user = std::env::var_os("USER").is_some();

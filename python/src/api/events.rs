@@ -4,33 +4,55 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::Constants;
 use crate::interp::{Attached, Class, Exception, Kept, Object, PyResult, Raised, clear_exception};
 use crate::os;
-use crate::wsgi::current_call;
+use crate::wsgi::{Call, current_call};
+
+/// Data of one request.
+struct RequestData {
+    /// The request.
+    call: Arc<Call>,
+    /// The dict.
+    dict: Kept,
+}
 
 thread_local! {
-    /// Data of the request that this thread runs.
-    static DATA: RefCell<Option<Kept>> = const { RefCell::new(None) };
+    /// Data of the requests that this thread runs, one inside the other; the innermost is the last.
+    static DATA: RefCell<Vec<RequestData>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The data dict of the request of this thread.
 pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
-    if current_call().is_none() {
+    let Some(call) = current_call() else {
         return Err(py.raise(Class::Runtime, "this thread runs no request"));
-    }
-    let known = DATA.with_borrow(|data| data.as_ref().map(|data| data.get(py).share()));
+    };
+    let known = DATA.with_borrow(|data| {
+        let last = data.last().filter(|last| Arc::ptr_eq(&last.call, &call));
+        last.map(|last| last.dict.get(py).share())
+    });
     if let Some(known) = known {
         return Ok(known);
     }
-    let data = py.dict()?;
-    let kept = data.share().keep(py);
-    let before = DATA.with_borrow_mut(|slot| slot.replace(kept));
-    if let Some(before) = before {
-        before.release(py);
+    let dict = py.dict()?;
+    let kept = dict.share().keep(py);
+    DATA.with_borrow_mut(|data| data.push(RequestData { call, dict: kept }));
+    Ok(dict)
+}
+
+/// The request that this thread runs is over: its data are given up.
+pub(crate) fn forget_request_data(py: Attached<'_>) {
+    let data = DATA.with_borrow_mut(|data| {
+        // Mostly there are none.
+        data.last()?;
+        let call = current_call()?;
+        data.pop_if(|last| Arc::ptr_eq(&last.call, &call))
+    });
+    if let Some(data) = data {
+        data.dict.release(py);
     }
-    Ok(data)
 }
 
 /// `mod_wsgi.active_requests`, if somebody has looked at it.
@@ -57,9 +79,6 @@ pub(crate) fn register_request<'py>(py: Attached<'py>, environ: &Object<'py>) {
 pub(crate) fn forget_request<'py>(py: Attached<'py>, id: Option<&Object<'py>>) {
     if let (Some(active), Some(id)) = (active_requests(py), id) {
         quietly(py, active.remove_entry(py, id.borrow()));
-    }
-    if let Some(data) = DATA.with_borrow_mut(Option::take) {
-        data.release(py);
     }
 }
 

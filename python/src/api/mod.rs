@@ -6,23 +6,25 @@
 
 mod events;
 mod functions;
+mod settings;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mod_wsgi_protocol::settings::Settings;
+use parking_lot::Mutex;
 
 use crate::interp::{
-    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, clear_exception,
-    register_module,
+    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, register_module,
 };
 use crate::log::{self, Level};
-use crate::wsgi::{Adapter, Input, Restricted, Stream, Template, text_wrapper};
+use crate::wsgi::{Adapter, Input, Restricted, Ssl, Stream, Template, text_wrapper};
 
 pub(crate) use events::{
-    forget_request, process_signal, process_stopping, register_request, request_exception,
-    request_finished, request_started, response_started,
+    forget_request, forget_request_data, process_signal, process_stopping, register_request,
+    request_exception, request_finished, request_started, response_started,
 };
 pub(crate) use functions::Api;
+pub(crate) use settings::wants_own_gil;
 
 /// What is made once in an interpreter.
 pub(crate) struct Constants {
@@ -46,8 +48,10 @@ pub(crate) struct Constants {
     pub(crate) event_callbacks: Kept,
     /// Functions of our Python source, by name.
     support: Kept,
-    /// Whether `mod_wsgi.application_group` is final.
+    /// Whether the application group is known, and what is said for it alone holds.
     is_group_known: AtomicBool,
+    /// Held by the thread whose request decides which group that is.
+    adopting: Mutex<()>,
 }
 
 /// Classes with a Rust value.
@@ -60,6 +64,8 @@ pub(crate) struct Classes {
     pub(crate) stream: NativeClass<Stream>,
     /// `mod_wsgi.Restricted`.
     pub(crate) restricted: NativeClass<Restricted>,
+    /// `mod_wsgi.Ssl`.
+    pub(crate) ssl: NativeClass<Ssl>,
     /// Functions of the module.
     pub(crate) api: NativeClass<Api>,
 }
@@ -116,16 +122,38 @@ impl Constants {
 
     /// Says which application group this process serves, where the first request is what decides.
     pub(crate) fn adopt_group(&self, py: Attached<'_>, group: &[u8]) {
-        if self.is_group_known.swap(true, Ordering::Relaxed) {
+        if !self.is_group_known.load(Ordering::Acquire) {
+            self.adopt_first_group(py, group);
+        }
+    }
+
+    #[cold]
+    fn adopt_first_group(&self, py: Attached<'_>, group: &[u8]) {
+        // Others wait, without the GIL, for what holds for the group.
+        let _adopting = loop {
+            if let Some(adopting) = self.adopting.try_lock() {
+                break adopting;
+            }
+            py.detach(|| drop(self.adopting.lock()));
+        };
+        if self.is_group_known.load(Ordering::Acquire) {
             return;
         }
-        let module = self.module.get(py);
-        let adopted = py
-            .latin1(group)
-            .and_then(|group| module.set_entry_named(py, c"application_group", &group));
-        if adopted.is_err() {
-            clear_exception(py);
+        let adopted = py.latin1(group).and_then(|group| {
+            self.module.get(py).set_entry_named(py, c"application_group", &group)?;
+            self.support(py, c"adopt_group", [group.borrow()])
+        });
+        if adopted.is_err()
+            && let Some(exception) = Exception::take(py)
+        {
+            let group = String::from_utf8_lossy(group);
+            let traceback = exception.format(py);
+            let text = format!(
+                "WSGI0188: options for application group '{group}' can not be set\n{traceback}"
+            );
+            log::process(Level::Error, &text);
         }
+        self.is_group_known.store(true, Ordering::Release);
     }
 
     /// Calls a function of our Python source.
@@ -150,6 +178,7 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
         input: NativeClass::new(py)?,
         stream: NativeClass::new(py)?,
         restricted: NativeClass::new(py)?,
+        ssl: NativeClass::new(py)?,
         api: NativeClass::new(py)?,
     };
     let functions = classes.api.instance(py, Api)?;
@@ -157,8 +186,9 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
     let support = py.dict()?;
     support.set_entry_named(py, c"__name__", &py.text("mod_wsgi_support")?)?;
     support.set_entry_named(py, c"functions", &functions)?;
-    support.set_entry_named(py, c"settings", &settings_dict(py, settings, is_daemon)?)?;
+    support.set_entry_named(py, c"settings", &settings::to_dict(py, settings, is_daemon)?)?;
     support.set_entry_named(py, c"application_group", &application_group)?;
+    support.set_entry_named(py, c"owns_gil", &py.boolean(py.interpreter().owns_gil())?)?;
     py.run_source(SUPPORT_SOURCE, c"<mod_wsgi>", &support)?;
     let inherited = call(py, &support, c"path_of_installed_package", [])?;
     let (_, module) = register_module(py, "mod_wsgi")?;
@@ -191,16 +221,25 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
         is_group_known: AtomicBool::new(
             settings.interpreters || settings.application_group.is_some(),
         ),
+        adopting: Mutex::new(()),
     };
-    replace_streams(py, settings, &constants)?;
+    support.set_entry_named(py, c"streams", &replace_streams(py, &constants)?)?;
+    let group = if constants.is_group_known.load(Ordering::Relaxed) {
+        application_group
+    } else {
+        py.none()
+    };
     py.interpreter().set_constants(constants);
-    call(py, &support, c"set_up_interpreter", []).map(drop)
+    call(py, &support, c"set_up_interpreter", [group.borrow()]).map(drop)
 }
 
-/// Runs what the interpreter runs at exit, without ending it.
-pub(crate) fn run_exit_functions(py: Attached<'_>) {
+/// Runs what the interpreter runs at exit, without ending it; where nothing of Python is to be
+/// finalised, that is only what was printed.
+pub(crate) fn run_exit_functions(py: Attached<'_>, settings: &Settings) {
     let Some(constants) = py.interpreter().constants() else { return };
-    if constants.support(py, c"run_exit_functions", []).is_err()
+    let function =
+        if settings.skip_finalisation { c"flush_streams" } else { c"run_exit_functions" };
+    if constants.support(py, function, []).is_err()
         && let Some(exception) = Exception::take(py)
     {
         let text = format!("exit functions of Python failed\n{}", exception.format(py));
@@ -227,57 +266,23 @@ fn application_group<'py>(py: Attached<'py>, settings: &Settings) -> PyResult<Ob
     py.latin1(if settings.interpreters { name } else { known })
 }
 
-fn replace_streams(py: Attached<'_>, settings: &Settings, constants: &Constants) -> PyResult<()> {
+/// Puts log streams in the place of `sys.stdout` and `sys.stderr`. The result has, for each stream
+/// that can be restricted, the one that is used freely and the one that refuses.
+fn replace_streams<'py>(py: Attached<'py>, constants: &Constants) -> PyResult<Object<'py>> {
     let sys = py.import(c"sys")?;
     let stream = |name| {
         let raw = constants.classes.stream.instance(py, Stream::of_process(name))?;
         text_wrapper(py, constants, raw.borrow())
     };
-    let restricted = |name| constants.classes.restricted.instance(py, Restricted { name });
     sys.set_attribute(py, c"stderr", &stream("<stderr>")?)?;
-    if settings.restrict_stdout {
-        sys.set_attribute(py, c"stdout", &restricted("sys.stdout")?)?;
-    } else {
-        sys.set_attribute(py, c"stdout", &stream("<stdout>")?)?;
+    sys.set_attribute(py, c"stdout", &stream("<stdout>")?)?;
+    let streams = py.dict()?;
+    for (name, full_name) in [(c"stdin", "sys.stdin"), (c"stdout", "sys.stdout")] {
+        let free = sys.attribute(py, name)?;
+        let refusing = Restricted { name: full_name };
+        let refusing = constants.classes.restricted.instance(py, refusing)?;
+        let pair = py.tuple([free.borrow(), refusing.borrow()])?;
+        streams.set_entry_named(py, name, &pair)?;
     }
-    if settings.restrict_stdin {
-        sys.set_attribute(py, c"stdin", &restricted("sys.stdin")?)?;
-    }
-    Ok(())
-}
-
-/// What our Python source needs to know of the settings.
-fn settings_dict<'py>(
-    py: Attached<'py>,
-    settings: &Settings,
-    is_daemon: bool,
-) -> PyResult<Object<'py>> {
-    let dict = py.dict()?;
-    let optional = |value: Option<&[u8]>| value.map_or_else(|| Ok(py.none()), |v| py.file_name(v));
-    let set = |name, value: &Object<'py>| dict.set_entry_named(py, name, value);
-    set(c"is_daemon", &py.boolean(is_daemon)?)?;
-    set(c"process_group", &py.latin1(&settings.process_group)?)?;
-    set(c"threads", &py.integer(i64::from(settings.threads))?)?;
-    set(c"processes", &py.integer(i64::from(settings.processes))?)?;
-    set(c"home", &optional(settings.home.as_deref())?)?;
-    set(c"python_path", &optional(settings.python_path.as_deref())?)?;
-    set(c"restrict_stdout", &py.boolean(settings.restrict_stdout)?)?;
-    set(c"restrict_signal", &py.boolean(settings.restrict_signal)?)?;
-    set(c"case_sensitivity", &py.boolean(settings.case_sensitivity)?)?;
-    set(c"apache_description", &py.latin1(&settings.apache_description)?)?;
-    let (major, minor, patch) = settings.apache_version;
-    let numbers = [major, minor, patch].map(|number| py.integer(i64::from(number)));
-    let [Ok(major), Ok(minor), Ok(patch)] = numbers else {
-        return Err(crate::interp::Raised);
-    };
-    let version = py.tuple([major.borrow(), minor.borrow(), patch.borrow()])?;
-    set(c"apache_version", &version)?;
-    let (major, minor, patch) = mod_wsgi_protocol::COMPATIBLE_VERSION;
-    let numbers = [major, minor, patch].map(|number| py.integer(i64::from(number)));
-    let [Ok(major), Ok(minor), Ok(patch)] = numbers else {
-        return Err(crate::interp::Raised);
-    };
-    let version = py.tuple([major.borrow(), minor.borrow(), patch.borrow()])?;
-    set(c"version", &version)?;
-    Ok(dict)
+    Ok(streams)
 }

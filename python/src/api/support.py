@@ -2,8 +2,9 @@
 # ruff: noqa: F821 - some names are put into the namespace before this runs
 """Functions that the Rust code calls when an interpreter is set up or a script is first used.
 
-Runs in a namespace of its own, with `functions` (of the Rust code), `settings` (a dict) and
-`application_group` in it. Nothing here runs for a request.
+Runs in a namespace of its own, with `functions` (of the Rust code), `settings` (a dict),
+`application_group`, `owns_gil`, and `streams` in it: for `stdin` and `stdout` the stream that is
+used freely and the one that refuses. Nothing here runs for a request.
 """
 
 import os
@@ -36,7 +37,9 @@ def fill_apache(names):
     names["threads_per_process"] = settings["threads"]
 
 
-def set_up_interpreter():
+def set_up_interpreter(group):
+    """Makes the interpreter what the configuration says; `group` is its application group, or None
+    where the first request decides."""
     # Imported first on the main thread, it takes that for its main thread, and not a worker.
     import threading  # noqa: F401
 
@@ -44,36 +47,141 @@ def set_up_interpreter():
     sys.argv = ["mod_wsgi"]
     if sys.path and sys.path[0] == "":
         del sys.path[0]
-    if settings["restrict_stdout"]:
+    if any(option["restrict_stdout"] for option in (settings, *settings["layers"])):
         import atexit
 
-        # Python flushes it after the last exit function, and this is the last.
-        atexit.register(setattr, sys, "stdout", None)
-    if settings["restrict_signal"]:
-        intercept_signals()
-    extend_path()
+        atexit.register(release_stdout)
+    eggs = settings["python_eggs"]
+    if eggs is not None and os.environ.get("PYTHON_EGG_CACHE") != eggs:
+        os.environ["PYTHON_EGG_CACHE"] = eggs
+    if settings["hide_hash_seed"]:
+        os.environ.pop("PYTHONHASHSEED", None)
+    apply_options(group)
 
 
-def extend_path():
-    """Puts the configured directories, and what their .pth files add, in front of sys.path."""
+def adopt_group(group):
+    """The application group of the process is known: what is said for it alone begins to hold."""
+    if any(layer["application_group"] == group for layer in settings["layers"]):
+        apply_options(group)
+
+
+def apply_options(group):
+    """Applies the settings, and over them the layers that hold for `group`, the most specific last;
+    with None those that hold for every group."""
+    names = ("restrict_stdin", "restrict_stdout", "restrict_signal", "switch_interval")
+    options = {name: settings[name] for name in names}
+    is_scoped = False
+    paths = [settings["python_path"]]
+    for layer in settings["layers"]:
+        if layer["application_group"] not in (None, group):
+            paths.append(None)
+            continue
+        paths.append(layer["python_path"])
+        options.update((name, layer[name]) for name in names if layer[name] is not None)
+        if layer["switch_interval"] is not None:
+            is_scoped = layer["application_group"] is not None
+    restrict_stream("stdin", options["restrict_stdin"])
+    restrict_stream("stdout", options["restrict_stdout"])
+    restrict_signal(options["restrict_signal"])
+    set_switch_interval(options["switch_interval"], is_scoped)
+    extend_path(paths)
+
+
+def restrict_stream(name, is_restricted):
+    free, refusing = streams[name]
+    current, wanted = (free, refusing) if is_restricted else (refusing, free)
+    if getattr(sys, name) is current:
+        setattr(sys, name, wanted)
+
+
+def release_stdout():
+    # Python flushes it after the last exit function, and this is the last.
+    if sys.stdout is streams["stdout"][1]:
+        sys.stdout = None
+
+
+switch_interval = None
+
+
+def set_switch_interval(seconds, is_scoped):
+    global switch_interval
+    if seconds is None or seconds == switch_interval:
+        return
+    if not owns_gil:
+        # Unscoped, it was set in the main interpreter, and the GIL is the same.
+        if is_scoped:
+            functions.log(
+                4,
+                f"WSGI0199: the switch interval {seconds:g} of application group "
+                f"'{application_group}' is not used: its interpreter shares the GIL with others "
+                "(see WSGIPerInterpreterGIL)",
+            )
+        return
+    try:
+        sys.setswitchinterval(seconds)
+    except (OverflowError, ValueError) as error:
+        functions.log(4, f"the switch interval can not be set to {seconds:g} s: {error}")
+        return
+    switch_interval = seconds
+    functions.log(6, f"the switch interval is {seconds:g} s")
+
+
+# Entries of sys.path that each of the lists of directories has added.
+path_entries = {}
+
+
+def extend_path(paths):
+    """Puts the configured directories, and what their .pth files add, in front of sys.path, those
+    of later lists first. A list that is None does not hold (yet)."""
+    home = settings["home"] if settings["is_daemon"] else None
+    if home and sys.path[:1] == [home]:
+        del sys.path[0]
+    for number, directories in enumerate(paths):
+        if directories is None:
+            continue
+        if number not in path_entries:
+            path_entries[number] = add_directories(directories.split(os.pathsep))
+        added = [entry for entry in path_entries[number] if entry in sys.path]
+        if added:
+            sys.path[:] = added + [entry for entry in sys.path if entry not in added]
+    if home:
+        sys.path.insert(0, home)
+
+
+def add_directories(directories):
+    """Adds directories to sys.path; the entries that are new."""
     import site
 
     before = list(sys.path)
-    for directory in (settings["python_path"] or "").split(os.pathsep):
+    for directory in directories:
         if not directory:
             continue
         if not os.path.isdir(directory):
             functions.log(3, f"WSGI0095: directory '{directory}' of the Python path does not exist")
         site.addsitedir(directory)
-    added = [entry for entry in sys.path if entry not in before]
-    if added:
-        sys.path[:] = added + [entry for entry in sys.path if entry in before]
-    if settings["is_daemon"] and settings["home"]:
-        sys.path.insert(0, settings["home"])
+    return [entry for entry in sys.path if entry not in before]
+
+
+# `signal.signal` as it was, and what stands in its place; empty before it was replaced.
+signal_functions = ()
+
+
+def restrict_signal(is_restricted):
+    global signal_functions
+    if is_restricted and not signal_functions:
+        intercept_signals()
+    elif not is_restricted and signal_functions:
+        import signal
+
+        register, intercept = signal_functions
+        if signal.signal is intercept:
+            signal.signal = register
+        signal_functions = ()
 
 
 def intercept_signals():
     """Registrations of signal handlers are ignored: httpd and mod_wsgi need the signals."""
+    global signal_functions
     import signal
     import traceback
 
@@ -94,6 +202,7 @@ def intercept_signals():
     intercept.__name__ = intercept.__qualname__ = "signal"
     intercept.__doc__ = register.__doc__
     signal.signal = intercept
+    signal_functions = (register, intercept)
 
 
 def publish(callbacks, name, payload):
@@ -116,7 +225,6 @@ def publish(callbacks, name, payload):
 def run_exit_functions():
     """What the interpreter runs at exit, without ending it."""
     import atexit
-    import contextlib
     import threading
 
     # Before 3.13, _shutdown() waits for ever for the thread that imported `threading`, when it is
@@ -127,9 +235,16 @@ def run_exit_functions():
         threading._shutdown_locks.discard(lock)
     threading._shutdown()
     atexit._run_exitfuncs()
+    flush_streams()
+
+
+def flush_streams():
+    """What was printed without a line end is logged."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
+        try:  # noqa: SIM105 - contextlib is not imported for this
             stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
 
 
 def describe():

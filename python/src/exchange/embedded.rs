@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
 
 use mod_wsgi_protocol::embedded::Host;
 use mod_wsgi_protocol::frame::{BodyError, Kind};
@@ -131,5 +132,28 @@ impl Exchange for EmbeddedExchange {
         buffer.truncate(start);
         let reason = u8::try_from(count.unsigned_abs()).unwrap_or(BodyError::Failed as u8);
         Err(ReadError::Refused(BodyError::from_u8(reason)))
+    }
+    fn look_up(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let (mut value, mut length) = (std::ptr::null(), 0);
+        // SAFETY: `lookup` reads that many bytes of a name, and sets the two before it returns 1, to
+        // bytes that stay as long as the request; they are copied here.
+        unsafe {
+            let found = (self.host.table().lookup)(
+                self.request,
+                name.as_ptr(),
+                name.len(),
+                &raw mut value,
+                &raw mut length,
+            );
+            if found != 1 || value.is_null() {
+                return Ok(None);
+            }
+            Ok(Some(std::slice::from_raw_parts(value, length).to_vec()))
+        }
+    }
+
+    fn request_record(&self) -> Option<NonNull<c_void>> {
+        // SAFETY: `request_record` takes a request, and gives the address of httpd's record of it.
+        NonNull::new(unsafe { (self.host.table().request_record)(self.request) })
     }
 }

@@ -8,8 +8,10 @@
 mod embedded;
 mod socket;
 
+use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
 
 use mod_wsgi_protocol::frame::{BodyError, Kind};
 
@@ -89,4 +91,13 @@ pub(crate) trait Exchange: Send {
     /// Appends at most `most` bytes of the request body to `buffer`; waits for them. False when
     /// the body is at its end. `most` 0 only lets the client know that it is wanted.
     fn read_body(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<bool, ReadError>;
+
+    /// The value of a variable of mod_ssl, if it has one; an empty name has one if the connection
+    /// is encrypted.
+    fn look_up(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError>;
+
+    /// httpd's record of the request; only inside an httpd child.
+    fn request_record(&self) -> Option<NonNull<c_void>> {
+        None
+    }
 }

@@ -169,12 +169,14 @@ impl FrameBuffer {
 pub(crate) struct SocketExchange {
     /// The connection, which the worker keeps.
     connection: Arc<Connection>,
+    /// Whether the request is for a hook: only then the child answers `Lookup`.
+    is_hook: bool,
 }
 
 impl SocketExchange {
-    /// For the request that was read from `connection` last.
-    pub(crate) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection }
+    /// For the request that was read from `connection` last, and whether it is for a hook.
+    pub(crate) fn new(connection: Arc<Connection>, is_hook: bool) -> Self {
+        Self { connection, is_hook }
     }
 
     fn send_parts(&self, frame: &Frame<'_>, from: usize, wait: bool) -> io::Result<usize> {
@@ -195,11 +197,15 @@ impl SocketExchange {
         Gone
     }
 
-    fn receive_body(&self, frame: &mut FrameBuffer) -> Result<bool, ReadError> {
-        let header = self.connection.receive_frame(frame).map_err(|error| match error {
+    fn receive_answer(&self, frame: &mut FrameBuffer) -> Result<Header, ReadError> {
+        self.connection.receive_frame(frame).map_err(|error| match error {
             FrameError::TimedOut => ReadError::TimedOut,
             _ => ReadError::Broken,
-        })?;
+        })
+    }
+
+    fn receive_body(&self, frame: &mut FrameBuffer) -> Result<bool, ReadError> {
+        let header = self.receive_answer(frame)?;
         match header.kind {
             Kind::Body => Ok(header.flags & LAST == 0),
             Kind::BodyError => Err(ReadError::Refused(BodyError::from_u8(
@@ -271,6 +277,30 @@ impl Exchange for SocketExchange {
             // After these nobody knows what the next bytes mean.
             Err(ReadError::TimedOut | ReadError::Broken) => self.connection.set_broken(),
             Err(ReadError::Refused(_)) => {}
+        }
+        result
+    }
+    fn look_up(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        if !self.is_hook || name.len() > Kind::Lookup.max_payload() {
+            return Ok(None);
+        }
+        if self.connection.is_broken() {
+            return Err(ReadError::Broken);
+        }
+        let frame = Frame { kind: Kind::Lookup, flags: 0, parts: [name, &[]] };
+        self.send(&frame, 0).map_err(|Gone| ReadError::Broken)?;
+        let mut frame = FrameBuffer::default();
+        let result = match self.receive_answer(&mut frame) {
+            Ok(header) if header.kind == Kind::Value => match frame.payload() {
+                [1, value @ ..] => Ok(Some(value.to_vec())),
+                _ => Ok(None),
+            },
+            Ok(_) => Err(ReadError::Broken),
+            Err(error) => Err(error),
+        };
+        if result.is_err() {
+            // Nobody knows what the next bytes mean.
+            self.connection.set_broken();
         }
         result
     }

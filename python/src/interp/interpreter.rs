@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use once_cell::sync::OnceCell;
 use pyo3::ffi;
 
+use super::gil::Gil;
 use super::object::Object;
 use super::thread::Seat;
 use super::token::{Attached, PyResult};
@@ -20,6 +21,8 @@ pub(crate) struct Interpreter {
     raw: *mut ffi::PyInterpreterState,
     /// Application group; empty for the main interpreter.
     name: Vec<u8>,
+    /// Whether its GIL is no other interpreter's, or it is the main one.
+    owns_gil: bool,
     /// Functions that are looked up by name.
     functions: Functions,
     /// Classes, names and values made once; set by `api` before the first request.
@@ -45,13 +48,14 @@ impl Interpreter {
     ///
     /// # Safety
     /// The thread is attached, and to an interpreter that has no record yet.
-    pub(super) unsafe fn record_current(name: &[u8]) -> (&'static Self, Seat) {
+    pub(super) unsafe fn record_current(name: &[u8], owns_gil: bool) -> (&'static Self, Seat) {
         // SAFETY: PyInterpreterState_Get and PyThreadState_Get want an attached thread, which the
         // caller promises; both give what the thread is attached with.
         let (raw, state) = unsafe { (ffi::PyInterpreterState_Get(), ffi::PyThreadState_Get()) };
         let interpreter: &'static Self = Box::leak(Box::new(Self {
             raw,
             name: name.to_vec(),
+            owns_gil,
             functions: Functions::look_up(),
             constants: OnceCell::new(),
             scripts: Scripts::default(),
@@ -68,23 +72,37 @@ impl Interpreter {
     pub(crate) fn new_sub<E>(
         main: &Seat,
         name: &[u8],
+        gil: &Gil,
         set_up: impl for<'py> FnOnce(Attached<'py>) -> Result<(), E>,
     ) -> Option<(Seat, Result<(), E>)> {
+        struct Return(*mut ffi::PyThreadState);
+        impl Drop for Return {
+            fn drop(&mut self) {
+                // SAFETY: PyEval_SaveThread wants an attached thread: it is, with the first state of
+                // the new interpreter. PyEval_RestoreThread wants a state of this thread that is
+                // attached nowhere: the one with which this thread was attached before, which making
+                // the interpreter has detached. Together they are right whether or not the two
+                // interpreters have one GIL.
+                unsafe {
+                    ffi::PyEval_SaveThread();
+                    ffi::PyEval_RestoreThread(self.0);
+                }
+            }
+        }
         main.attach(|py| {
-            // SAFETY: PyThreadState_Get wants an attached thread. Py_NewInterpreter wants the GIL
-            // of the main interpreter, attaches the thread to a new one that shares that GIL, and
-            // gives its first thread state, or null. PyThreadState_Swap then attaches the thread
-            // with another state under the same GIL.
+            // SAFETY: PyThreadState_Get wants an attached thread. Making an interpreter wants the
+            // GIL of the main one; it attaches the thread to the new one and gives its first thread
+            // state, or null, and the thread is attached as before. The token of the new one lives
+            // as long as `set_up` runs, before `_return` is dropped.
             unsafe {
                 let before = ffi::PyThreadState_Get();
-                if ffi::Py_NewInterpreter().is_null() {
-                    ffi::PyThreadState_Swap(before);
+                if gil.new_interpreter().is_null() {
                     super::clear_exception(py);
                     return None;
                 }
-                let (interpreter, seat) = Self::record_current(name);
+                let _return = Return(before);
+                let (interpreter, seat) = Self::record_current(name, gil.is_own());
                 let result = set_up(Attached::assume(interpreter));
-                ffi::PyThreadState_Swap(before);
                 Some((seat, result))
             }
         })
@@ -97,6 +115,11 @@ impl Interpreter {
     /// Application group; empty for the main interpreter.
     pub(crate) fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// Whether its GIL is no other interpreter's, or it is the main one.
+    pub(crate) fn owns_gil(&self) -> bool {
+        self.owns_gil
     }
 
     pub(super) fn functions(&self) -> &Functions {

@@ -8,6 +8,7 @@ mod call;
 mod container;
 mod entry;
 mod exception;
+mod gil;
 mod guard;
 mod interpreter;
 mod native;
@@ -18,6 +19,7 @@ mod value;
 
 pub(crate) use entry::Outcome;
 pub(crate) use exception::{Class, Exception, clear_exception};
+pub(crate) use gil::Gil;
 pub(crate) use guard::guarded;
 pub(crate) use interpreter::{Interpreter, register_module};
 pub(crate) use native::{

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Strings, bytes and numbers: from Rust to Python and back.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_longlong, c_void};
+use std::ptr::NonNull;
 
 use pyo3::ffi;
 
@@ -75,6 +76,15 @@ impl<'py> Attached<'py> {
         }
     }
 
+    /// A number as a decimal `str`.
+    pub(crate) fn number_as_text(self, number: i64) -> PyResult<Object<'py>> {
+        // SAFETY: PyUnicode_FromFormat wants a format and what it names: a long long for %lld.
+        unsafe {
+            let number: c_longlong = number;
+            Object::from_new(self, ffi::PyUnicode_FromFormat(c"%lld".as_ptr(), number))
+        }
+    }
+
     /// A `str` whose code points are the bytes (PEP 3333's native strings).
     pub(crate) fn latin1(self, bytes: &[u8]) -> PyResult<Object<'py>> {
         // SAFETY: PyUnicode_DecodeLatin1 decodes that many bytes from the address.
@@ -97,6 +107,15 @@ impl<'py> Attached<'py> {
         }
     }
 
+    /// A `PyCapsule` without name around an address, for extension modules that know what is there.
+    pub(crate) fn capsule(self, address: NonNull<c_void>) -> PyResult<Object<'py>> {
+        // SAFETY: PyCapsule_New wants an address that is not null, and takes no name and no
+        // destructor; it does not look at what is there.
+        unsafe {
+            Object::from_new(self, ffi::PyCapsule_New(address.as_ptr(), std::ptr::null(), None))
+        }
+    }
+
     /// A `str` that is the same object for the same text.
     pub(crate) fn interned(self, text: &CStr) -> PyResult<Object<'py>> {
         // SAFETY: PyUnicode_InternFromString wants terminated UTF-8 and returns a new reference.
@@ -106,6 +125,14 @@ impl<'py> Attached<'py> {
 
 /// The class of a value, as far as WSGI cares: exact or a subclass.
 impl<'py> Object<'py> {
+    /// Which of `True` and `False` it is, if it is one of them: 1 and 0 are not.
+    pub(crate) fn as_boolean(&self) -> Option<bool> {
+        // SAFETY: Py_True and Py_False give the addresses of objects that live as long as Python.
+        let (yes, no) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
+        let this = self.as_ptr();
+        if this == yes { Some(true) } else { (this == no).then_some(false) }
+    }
+
     /// Whether it is a `str`.
     pub(crate) fn is_text(&self) -> bool {
         self.has_class_flag(ffi::Py_TPFLAGS_UNICODE_SUBCLASS)

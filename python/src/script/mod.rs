@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Head;
 use parking_lot::Mutex;
 
@@ -85,34 +86,69 @@ pub(crate) fn find<'py>(
     })
 }
 
+/// The module of the script of a hook, which is loaded again in place when it changed, also in a
+/// daemon process. Nothing when it can not be had, which is logged.
+pub(crate) fn module_of_hook<'py>(
+    py: Attached<'py>,
+    head: &Head<'_>,
+    context: &ScriptContext<'_>,
+) -> Option<Object<'py>> {
+    match module(py, head, context, true) {
+        Ok(Module::Whole(module)) => Some(module),
+        Ok(Module::Stale | Module::Failed) => None,
+        Err(Raised) => {
+            if let Some(exception) = Exception::take(py) {
+                log_exception(py, &exception, context);
+            }
+            None
+        }
+    }
+}
+
+/// The module of a script, as far as it can be had.
+enum Module<'py> {
+    /// It is loaded, and is that of the file.
+    Whole(Object<'py>),
+    /// It changed, and is not to be loaded again in place.
+    Stale,
+    /// It could not be loaded, which is logged.
+    Failed,
+}
+
+/// The module of the script that `head` names, loaded where needed.
+fn module<'py>(
+    py: Attached<'py>,
+    head: &Head<'_>,
+    context: &ScriptContext<'_>,
+    in_place: bool,
+) -> PyResult<Module<'py>> {
+    let script = py.interpreter().scripts().get(py, head.script)?;
+    if let Some(module) = script.loaded(py)? {
+        if !head.script_reloading || !is_changed(py, &module, head, context)? {
+            return Ok(Module::Whole(module));
+        }
+        if !in_place {
+            return Ok(Module::Stale);
+        }
+    }
+    let is_current = |module: &Object<'py>| {
+        !head.script_reloading
+            || is_changed(py, module, head, context).is_ok_and(|changed| !changed)
+    };
+    let loaded = load::load(py, &script, head.script, context, Occasion::Request, is_current);
+    Ok(loaded.map_or(Module::Failed, Module::Whole))
+}
+
 fn try_find<'py>(
     py: Attached<'py>,
     head: &Head<'_>,
     context: &ScriptContext<'_>,
 ) -> PyResult<Found<'py>> {
-    let script = py.interpreter().scripts().get(py, head.script)?;
-    let mut loaded = script.loaded(py)?;
-    if let Some(module) = &loaded
-        && head.script_reloading
-        && is_changed(py, module, head, context)?
-    {
-        if !context.process_group.is_empty() {
-            return Ok(Found::Stale);
-        }
-        loaded = None;
-    }
-    let module = match loaded {
-        Some(module) => module,
-        None => {
-            let is_current = |module: &Object<'py>| {
-                !head.script_reloading
-                    || is_changed(py, module, head, context).is_ok_and(|changed| !changed)
-            };
-            match load::load(py, &script, head.script, context, Occasion::Request, is_current) {
-                Some(module) => module,
-                None => return Ok(Found::Failed(500)),
-            }
-        }
+    let in_place = context.process_group.is_empty();
+    let module = match module(py, head, context, in_place)? {
+        Module::Whole(module) => module,
+        Module::Stale => return Ok(Found::Stale),
+        Module::Failed => return Ok(Found::Failed(500)),
     };
     let callable = py.latin1(head.callable)?;
     if let Some(application) = module.module_dict(py)?.entry(py, callable.borrow())? {
@@ -168,10 +204,14 @@ fn is_changed<'py>(
     if loaded != current {
         return Ok(true);
     }
+    if head.hook != Hook::None {
+        return Ok(false);
+    }
     let Some(hook) = names.entry(py, constants.names.reload_required.get(py))? else {
         return Ok(false);
     };
-    let asked = py.file_name(head.script).and_then(|path| hook.call(py, [path.borrow()]));
+    let resource = if head.resource.is_empty() { head.script } else { head.resource };
+    let asked = py.file_name(resource).and_then(|path| hook.call(py, [path.borrow()]));
     match asked.and_then(|answer| answer.is_true(py)) {
         Ok(answer) => Ok(answer),
         Err(Raised) => {

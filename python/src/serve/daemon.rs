@@ -236,15 +236,27 @@ impl<'a> Daemon<'a> {
             return;
         }
         let reason = self.leaving.unwrap_or(Reason::Supervisor).name();
-        self.seat.attach(|py| {
-            api::process_stopping(py, reason);
-            clear_exception(py);
-        });
+        let publish = |seat: &Seat| {
+            seat.attach(|py| {
+                api::process_stopping(py, reason);
+                clear_exception(py);
+            });
+        };
+        publish(self.seat);
+        let interpreters = &self.shared.interpreters;
+        if interpreters.has_subs() {
+            let mut visits = Visits::new(interpreters, 0);
+            for visit in visits.subs(interpreters) {
+                publish(visit.seat());
+            }
+            visits.leave();
+        }
     }
 
     /// Nothing runs any more.
     fn finish(mut self) -> Outcome {
-        let settings = &self.shared.settings;
+        let shared = Arc::clone(&self.shared);
+        let settings = &shared.settings;
         let deadline = limit(settings.shutdown_timeout);
         let deadline = match (self.deadline, deadline) {
             (Some(requests), Some(exit)) => Some(requests.max(exit)),
@@ -257,12 +269,12 @@ impl<'a> Daemon<'a> {
             // A worker that has panicked is over as well.
             let _ = worker.join();
         }
-        if self.shared.interpreters.has_subs() {
+        if self.shared.interpreters.has_subs() || settings.skip_finalisation {
             // CPython ends the whole process with an error when threads of an application are left
             // in a sub-interpreter, so these are not ended: each runs what it has for its end.
             let mut visits = Visits::new(&self.shared.interpreters, 0);
             for visit in visits.everywhere(&self.shared.interpreters) {
-                visit.seat().attach(api::run_exit_functions);
+                visit.seat().attach(|py| api::run_exit_functions(py, settings));
             }
             os::exit_now(0);
         }

@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::sync::Once;
 
 use mod_wsgi_protocol::settings::Settings;
 use parking_lot::Mutex;
 
 use super::start::take_traceback;
 use crate::api;
-use crate::interp::{Interpreter, Seat};
+use crate::interp::{Gil, Interpreter, Seat};
 use crate::log::{self, Level};
 use crate::wsgi::Visit;
 
@@ -69,6 +70,12 @@ impl Visits {
 
     /// Seats in every interpreter that there is, for the end of the process.
     pub(crate) fn everywhere(&mut self, interpreters: &Interpreters) -> Vec<&mut Visit> {
+        self.subs(interpreters);
+        self.subs.iter_mut().chain([&mut self.main]).collect()
+    }
+
+    /// Seats in every sub-interpreter that there is.
+    pub(crate) fn subs(&mut self, interpreters: &Interpreters) -> &[Visit] {
         let known: Vec<_> = interpreters.subs.lock().values().copied().flatten().collect();
         for interpreter in known {
             let has = |visit: &Visit| std::ptr::eq(visit.seat().interpreter(), interpreter);
@@ -76,7 +83,7 @@ impl Visits {
                 self.subs.push(Visit::new(Seat::take(interpreter), self.thread_id));
             }
         }
-        self.subs.iter_mut().chain([&mut self.main]).collect()
+        &self.subs
     }
 
     /// Gives the seat in the main interpreter up. Those in sub-interpreters stay taken, because
@@ -115,7 +122,8 @@ impl Interpreters {
             }
             None => {}
         }
-        let made = Interpreter::new_sub(main, name, |py| {
+        let gil = Self::gil(settings, name);
+        let made = Interpreter::new_sub(main, name, &gil, |py| {
             api::set_up(py, settings, is_daemon).map_err(|_| take_traceback(py))
         });
         let problem = match made {
@@ -129,6 +137,21 @@ impl Interpreters {
         subs.insert(name.to_vec(), None);
         Self::report(name, &problem);
         None
+    }
+
+    fn gil(settings: &Settings, name: &[u8]) -> Gil {
+        static TOO_OLD: Once = Once::new();
+        if !api::wants_own_gil(settings, name) {
+            return Gil::Shared;
+        }
+        Gil::own().unwrap_or_else(|| {
+            TOO_OLD.call_once(|| {
+                let text = "WSGI0198: WSGIPerInterpreterGIL has no effect: interpreters have a GIL \
+                            of their own from Python 3.12 on";
+                log::process(Level::Warning, text);
+            });
+            Gil::Shared
+        })
     }
 
     fn report(name: &[u8], problem: &str) {

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use mod_wsgi_protocol::control::Reason;
 use mod_wsgi_protocol::frame::{Kind, Reject};
+use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Request;
 
 use super::interpreters::Visits;
@@ -16,7 +17,7 @@ use super::shared::{Quota, Shared};
 use crate::exchange::{Connection, Exchange, Frame, FrameBuffer, FrameError, SocketExchange};
 use crate::interp::guarded;
 use crate::os;
-use crate::wsgi::{Job, Verdict, handle};
+use crate::wsgi::{Job, Verdict, handle, refuse};
 
 /// A worker.
 struct Worker {
@@ -92,23 +93,23 @@ impl Worker {
                 return false;
             }
         };
-        let mut exchange = Box::new(SocketExchange::new(Arc::clone(connection)));
+        let is_hook = request.head.hook != Hook::None;
+        let mut exchange = Box::new(SocketExchange::new(Arc::clone(connection), is_hook));
         if self.shared.is_draining() {
             reject(&mut *exchange, Reject::Draining);
             return false;
         }
         let shared = &self.shared;
         let settings = &shared.settings;
-        let quota = shared.count_request();
+        // A hook is a part of a request, and not one more.
+        let quota = if is_hook { Quota::Within } else { shared.count_request() };
         if quota == Quota::Beyond && settings.run_once {
             reject(&mut *exchange, Reject::Draining);
             return true;
         }
         let group = request.head.application_group;
         let Some(visit) = self.visits.of(&shared.interpreters, settings, true, group) else {
-            let status = 500_u16.to_le_bytes();
-            let frame = Frame { kind: Kind::Error, flags: 0, parts: [&status, &[]] };
-            return exchange.send(&frame, 0).is_ok();
+            return refuse(&request, &mut *exchange).is_ok();
         };
         let mark_started = || {
             if let Some(slot) = shared.region.slot(request.head.slot) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::call::{Call, request_is_over};
 use super::head::{Head, Invalid};
 use super::output::Stop;
+use super::ssl;
 use crate::api;
 use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, Exception, Method, MethodDefinition,
@@ -142,8 +143,6 @@ impl Method<Adapter> for Write {
     }
 }
 
-/// mod_ssl's view of the connection. In a daemon process there is no connection to look at, and
-/// the answer is the one that mod_wsgi gives there.
 struct SslIsHttps;
 impl Method<Adapter> for SslIsHttps {
     fn call<'py>(
@@ -151,10 +150,7 @@ impl Method<Adapter> for SslIsHttps {
         this: This<'_, 'py, Adapter>,
         _arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        if this.call.lock(py).exchange.is_none() {
-            return Err(request_is_over(py));
-        }
-        py.integer(0)
+        ssl::is_https(py, &this.call)
     }
 }
 
@@ -165,13 +161,7 @@ impl Method<Adapter> for SslVarLookup {
         this: This<'_, 'py, Adapter>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        if this.call.lock(py).exchange.is_none() {
-            return Err(request_is_over(py));
-        }
-        match arguments {
-            [name] if name.is_text() || name.is_bytes() => Ok(py.none()),
-            _ => Err(py.raise(Class::Type, "ssl_var_lookup() takes the name of a variable")),
-        }
+        ssl::var_lookup(py, &this.call, arguments)
     }
 }
 

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use mod_wsgi_protocol::frame::Kind;
@@ -119,6 +121,11 @@ impl Call {
         self.lock(py).response.committed
     }
 
+    /// httpd's record of the request, while it runs inside an httpd child.
+    pub(super) fn request_record(&self, py: Attached<'_>) -> Option<NonNull<c_void>> {
+        self.lock(py).exchange.as_ref()?.request_record()
+    }
+
     /// Status, bytes and blocks of output, reads and bytes of input.
     pub(crate) fn statistics(&self, py: Attached<'_>) -> (u64, u64, u64, u64, u64) {
         let state = self.lock(py);
@@ -191,9 +198,8 @@ pub(crate) fn current_call() -> Option<Arc<Call>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// Says which request this thread runs.
-pub(super) fn set_current_call(call: Option<Arc<Call>>) {
-    // The value that is replaced is dropped after the borrow has ended.
-    let before = CURRENT.try_with(|current| current.replace(call));
-    drop(before);
+/// Says which request this thread runs; the result is the one that it ran before, inside which
+/// this one is.
+pub(super) fn set_current_call(call: Option<Arc<Call>>) -> Option<Arc<Call>> {
+    CURRENT.try_with(|current| current.replace(call)).ok().flatten()
 }

@@ -44,6 +44,8 @@ struct EntryNames {
     daemon_start: Kept,
     /// `mod_wsgi.application_start`.
     application_start: Kept,
+    /// `mod_wsgi.script_start`.
+    script_start: Kept,
     /// The value 0.0.
     zero: Kept,
 }
@@ -196,6 +198,7 @@ impl Template {
             queue_start: name(c"mod_wsgi.queue_start")?,
             daemon_start: name(c"mod_wsgi.daemon_start")?,
             application_start: name(c"mod_wsgi.application_start")?,
+            script_start: name(c"mod_wsgi.script_start")?,
             zero: py.float(0.0)?.keep(py),
         };
         Ok(Self { dict: dict.keep(py), keys, names })
@@ -254,6 +257,40 @@ impl Template {
                 environ.set_entry(py, name.get(py), &py.float(seconds(micros))?)?;
             }
         }
+        let start = extras.application_start;
+        environ.set_entry(py, names.script_start.get(py), &py.number_as_text(start)?)?;
+        Ok(environ)
+    }
+
+    /// The environ of a hook: its entries as they came, and the versions where the hook gets them.
+    pub(super) fn environ_of_hook<'py>(
+        &self,
+        py: Attached<'py>,
+        request: &Request<'_>,
+        errors: &Object<'py>,
+        with_versions: bool,
+    ) -> PyResult<Object<'py>> {
+        let environ = py.dict()?;
+        for (name, value) in request.entries() {
+            match name {
+                Name::Numbered(number) => {
+                    if let Some(key) = self.keys.get(usize::from(number).wrapping_sub(1)) {
+                        environ.set_entry(py, key.get(py), &decode(py, number, value)?)?;
+                    }
+                }
+                Name::Text(text) => {
+                    environ.set_entry(py, py.latin1(text)?.borrow(), &py.latin1(value)?)?;
+                }
+            }
+        }
+        if with_versions {
+            for name in [c"apache.version", c"mod_wsgi.version"] {
+                if let Some(version) = self.dict.get(py).entry_named(py, name)? {
+                    environ.set_entry_named(py, name, &version)?;
+                }
+            }
+        }
+        environ.set_entry(py, self.names.errors.get(py), errors)?;
         Ok(environ)
     }
 

@@ -313,6 +313,10 @@ mod tests {
             Ok(())
         }
 
+        fn look_up(&mut self, _name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+            unreachable!()
+        }
+
         fn read_body(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<bool, ReadError> {
             self.asked.push(most);
             match self.pieces.pop() {

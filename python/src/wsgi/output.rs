@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use mod_wsgi_protocol::frame::{INCOMPLETE, Kind, LAST, MAX_DATA};
+use mod_wsgi_protocol::hook::Answer;
 
 use super::call::{Call, State, request_is_over, transmit};
 use super::head::InvalidLength;
@@ -40,6 +41,8 @@ pub(super) enum Ending {
     End(u8),
     /// An `Error` frame with this HTTP status.
     Error(u16),
+    /// An `Answer` frame: what a hook said.
+    Answer(Answer),
     /// Nothing: it is said, or nobody listens.
     Silent,
 }
@@ -47,13 +50,17 @@ pub(super) enum Ending {
 impl Ending {
     /// Sends it; called without the GIL.
     pub(super) fn send(self, exchange: &mut dyn Exchange) -> Result<(), Gone> {
-        let status;
+        let (status, answer);
         let (kind, flags, payload) = match &self {
             Self::Whole(payload) => (Kind::Head, LAST, payload.as_slice()),
             Self::End(flags) => (Kind::End, *flags, &[][..]),
             Self::Error(number) => {
                 status = number.to_le_bytes();
                 (Kind::Error, 0, &status[..])
+            }
+            Self::Answer(said) => {
+                answer = said.encode();
+                (Kind::Answer, 0, answer.as_slice())
             }
             Self::Silent => return Ok(()),
         };

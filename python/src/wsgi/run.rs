@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use mod_wsgi_protocol::frame::{Kind, Reject};
+use mod_wsgi_protocol::hook::{Answer, Hook, Outcome};
 use mod_wsgi_protocol::request::{self, Request};
 use mod_wsgi_protocol::settings::Settings;
 
@@ -14,11 +15,12 @@ use super::call::{Call, leave_if_forked, set_current_call};
 use super::environ::{Extras, LastValues, is_head_request};
 use super::failure::{ScriptContext, log_exception, log_text};
 use super::file::FilePart;
+use super::hook;
 use super::input::{Body, Input};
 use super::output::{Ending, Stop};
 use super::stream::ErrorsPair;
 use crate::api::{self, Constants};
-use crate::exchange::{Exchange, Frame};
+use crate::exchange::{Exchange, Frame, Gone};
 use crate::interp::{Attached, Class, Exception, Object, PyResult, Raised, Seat};
 use crate::log::Level;
 use crate::os;
@@ -86,23 +88,29 @@ pub(crate) enum Verdict {
 /// Runs a request; says all that is to be said on `exchange`.
 pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchange>) -> Verdict {
     let request = job.request;
-    let more = request.head.body == request::Body::Pulled;
-    let body = Body::new(request.initial_body, more);
+    let is_hook = request.head.hook != Hook::None;
+    let body = if is_hook {
+        Body::default()
+    } else {
+        Body::new(request.initial_body, request.head.body == request::Body::Pulled)
+    };
     if Arc::get_mut(&mut visit.call).is_none() {
         visit.call = Arc::default();
     }
     if let Some(call) = Arc::get_mut(&mut visit.call) {
-        call.begin(exchange, body, is_head_request(request));
+        call.begin(exchange, body, !is_hook && is_head_request(request));
     }
     let Visit { seat, thread_id, call, errors, values } = visit;
     let (outcome, exchange) = seat.attach(|py| {
-        set_current_call(Some(Arc::clone(call)));
+        let outer = set_current_call(Some(Arc::clone(call)));
         let mut run = Run { py, job, call, thread_id: *thread_id, errors, values };
         let outcome = run.run();
         leave_if_forked();
+        api::forget_request_data(py);
         call.flush(py);
         let exchange = call.finish(py);
-        set_current_call(None);
+        // The one that is replaced is dropped here, where it is not borrowed.
+        drop(set_current_call(outer));
         (outcome, exchange)
     });
     let Some(mut exchange) = exchange else { return Verdict::Served };
@@ -119,24 +127,40 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
     verdict
 }
 
+/// Says that a request can not be run because its application group has no interpreter.
+pub(crate) fn refuse(request: &Request<'_>, exchange: &mut dyn Exchange) -> Result<(), Gone> {
+    let hook = request.head.hook;
+    if hook == Hook::None {
+        return Ending::Error(500).send(exchange);
+    }
+    let text = format!(
+        "{}: there is no interpreter for the script '{}': see WSGI0035 in the log",
+        hook::number_without_interpreter(hook),
+        String::from_utf8_lossy(request.head.script),
+    );
+    let parts = [&[Level::Error as u8][..], text.as_bytes()];
+    exchange.send(&Frame { kind: Kind::Log, flags: 0, parts }, 0)?;
+    Ending::Answer(Answer::plain(Outcome::Failed)).send(exchange)
+}
+
 /// A request while it is run.
-struct Run<'a, 'py> {
+pub(super) struct Run<'a, 'py> {
     /// Attached to the interpreter of the application group.
-    py: Attached<'py>,
+    pub(super) py: Attached<'py>,
     /// The request.
-    job: &'a Job<'a>,
+    pub(super) job: &'a Job<'a>,
     /// Its state.
-    call: &'a Arc<Call>,
+    pub(super) call: &'a Arc<Call>,
     /// Number of the thread.
     thread_id: i64,
     /// `wsgi.errors` of the thread.
-    errors: &'a mut Option<ErrorsPair>,
+    pub(super) errors: &'a mut Option<ErrorsPair>,
     /// Values of the thread's last environ.
     values: &'a mut LastValues,
 }
 
 impl<'py> Run<'_, 'py> {
-    fn context(&self) -> ScriptContext<'_> {
+    pub(super) fn context(&self) -> ScriptContext<'_> {
         let settings = self.job.settings;
         let head = &self.job.request.head;
         ScriptContext {
@@ -149,12 +173,20 @@ impl<'py> Run<'_, 'py> {
 
     fn run(&mut self) -> Result<Ending, Reject> {
         let py = self.py;
+        let head = &self.job.request.head;
         let Some(constants) = py.interpreter().constants() else {
-            log_text(py, Level::Error, "WSGI0087: the interpreter is not set up");
-            return Ok(Ending::Error(500));
+            let number = hook::number_without_interpreter(head.hook);
+            log_text(py, Level::Error, &format!("{number}: the interpreter is not set up"));
+            return Ok(match head.hook {
+                Hook::None => Ending::Error(500),
+                _ => Ending::Answer(Answer::plain(Outcome::Failed)),
+            });
         };
-        constants.adopt_group(py, self.job.request.head.application_group);
-        let application = match script::find(py, &self.job.request.head, &self.context()) {
+        constants.adopt_group(py, head.application_group);
+        if head.hook != Hook::None {
+            return Ok(Ending::Answer(self.ask(constants)));
+        }
+        let application = match script::find(py, head, &self.context()) {
             Found::Application(application) => application,
             Found::Stale => return Err(Reject::ScriptChanged),
             Found::Failed(status) => return Ok(Ending::Error(status)),
@@ -204,8 +236,23 @@ impl<'py> Run<'_, 'py> {
             application_start: os::wall_clock_micros(),
         };
         let environ = constants.template.environ(py, self.job.request, &extras, self.values)?;
+        self.add_request_record(&environ)?;
         let start_response = adapter.attribute_named(py, constants.names.start_response.get(py))?;
         Ok((environ, start_response))
+    }
+
+    /// `apache.request_rec`, where the configuration asks for it and there is one.
+    pub(super) fn add_request_record(&self, environ: &Object<'py>) -> PyResult<()> {
+        if !self.job.request.head.pass_request {
+            return Ok(());
+        }
+        let py = self.py;
+        match self.call.request_record(py) {
+            Some(record) => {
+                environ.set_entry_named(py, c"apache.request_rec", &py.capsule(record)?)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Sends what the application returned, and closes it.
@@ -302,7 +349,7 @@ impl<'py> Run<'_, 'py> {
         }
     }
 
-    fn log_raised(&self) -> Option<Exception<'py>> {
+    pub(super) fn log_raised(&self) -> Option<Exception<'py>> {
         let exception = Exception::take(self.py)?;
         log_exception(self.py, &exception, &self.context());
         Some(exception)

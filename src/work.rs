@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What Python is asked to do for a request: to run the application of a route, or to answer a hook.
+//! The same in both modes: here it becomes the payload of a `Request` frame.
+#![forbid(unsafe_code)]
+
+use mod_wsgi_protocol::hook::{Hook, encode_arguments};
+use mod_wsgi_protocol::request::{Body, Head};
+
+use crate::access::Question;
+use crate::environ;
+use crate::httpd::request::Request;
+use crate::mapping::routing::Route;
+
+/// What Python is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work<'r> {
+    /// To run the application.
+    Application(&'r Route<'r>),
+    /// To answer a hook.
+    Hook(&'r Question<'r>),
+}
+
+/// What differs from one way to Python to the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivery {
+    /// Slot of the started mark.
+    pub(crate) slot: u32,
+    /// Mark of the request.
+    pub(crate) mark: u32,
+    /// How the body arrives.
+    pub(crate) body: Body,
+    /// Content-Length; -1 when it is not known.
+    pub(crate) content_length: i64,
+    /// When the child turned to the daemon, µs since the epoch; 0 in embedded mode.
+    pub(crate) queue_start: i64,
+}
+
+impl Work<'_> {
+    /// The application group that it is for.
+    pub(crate) fn application_group(&self) -> &[u8] {
+        match self {
+            Self::Application(route) => &route.application_group,
+            Self::Hook(question) => &question.application_group,
+        }
+    }
+
+    /// Whether the body of the request belongs to it.
+    pub(crate) fn takes_body(&self) -> bool {
+        matches!(self, Self::Application(_))
+    }
+
+    /// Appends the payload of a `Request` frame, without body.
+    pub(crate) fn write(&self, request: &Request<'_>, delivery: &Delivery, frame: &mut Vec<u8>) {
+        let Delivery { slot, mark, body, content_length, queue_start } = *delivery;
+        let head = Head {
+            slot,
+            mark,
+            body,
+            script_reloading: true,
+            enable_sendfile: false,
+            ignore_activity: false,
+            pass_request: false,
+            hook: Hook::None,
+            request_start: request.time(),
+            queue_start,
+            content_length,
+            script_mtime: -1,
+            script: b"",
+            application_group: self.application_group(),
+            callable: b"",
+            resource: b"",
+        };
+        match self {
+            Self::Application(route) => {
+                let file = request.filename().unwrap_or_default();
+                Head {
+                    script_reloading: route.script_reloading,
+                    enable_sendfile: route.enable_sendfile,
+                    ignore_activity: route.ignore_activity,
+                    pass_request: route.pass_apache_request,
+                    // httpd has looked at the file of the URL, and at no other.
+                    script_mtime: if route.is_handler_script { -1 } else { request.file_time() },
+                    script: route.script,
+                    callable: &route.callable,
+                    resource: if route.is_handler_script { file } else { b"" },
+                    ..head
+                }
+                .encode(frame);
+                environ::write(request, route, frame);
+            }
+            Self::Hook(question) => {
+                Head {
+                    script_reloading: question.script_reloading,
+                    pass_request: question.pass_request,
+                    hook: question.hook,
+                    script: question.script,
+                    ..head
+                }
+                .encode(frame);
+                match question.route {
+                    Some(route) => environ::write_dispatch(request, route, question, frame),
+                    None => environ::write_hook(request, question, frame),
+                }
+                encode_arguments(&question.arguments, frame);
+            }
+        }
+    }
+}
