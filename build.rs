@@ -22,6 +22,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_get_remote_host",
     "ap_get_server_banner",
     "ap_get_server_description",
+    "ap_get_server_name",
     "ap_get_server_name_for_url",
     "ap_get_server_port",
     "ap_get_server_built",

@@ -68,13 +68,15 @@ fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i3
         repeats: if is_embedded { Repeats::Separate } else { Repeats::Merged },
         overrides_errors: route.error_override && !is_embedded,
         sends_files: route.enable_sendfile,
+        header_limit: 0,
     };
-    let Some(mut responder) = Responder::new(*request, manner) else { return 500 };
     let work = Work::Application(route);
     if is_embedded {
         return match &runtime.embedded {
             Some(plan) if runtime.global.allows_embedded() => {
-                embedded::handle(request, plan, work, &mut responder)
+                respond(request, manner, |responder| {
+                    embedded::handle(request, plan, work, responder)
+                })
             }
             _ => refuse(
                 "WSGI0143: Embedded mode of mod_wsgi disabled by runtime configuration: WSGIRestrictEmbedded is On and no process group is chosen for this request (WSGIProcessGroup)",
@@ -103,9 +105,22 @@ fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i3
         return 403;
     }
     match runtime.child() {
-        Some(child) => daemon::exchange::handle(request, group, child, work, &mut responder),
+        Some(child) => {
+            let header_limit = usize::try_from(group.options.header_buffer_size).unwrap_or(0);
+            respond(request, Manner { header_limit, ..manner }, |responder| {
+                daemon::exchange::handle(request, group, child, work, responder)
+            })
+        }
         None => refuse("WSGI0311: This httpd child cannot reach daemon processes"),
     }
+}
+
+fn respond<'a>(
+    request: &Request<'a>,
+    manner: Manner,
+    work: impl FnOnce(&mut Responder<'a>) -> i32,
+) -> i32 {
+    Responder::new(*request, manner).map_or(500, |mut responder| work(&mut responder))
 }
 
 fn is_visible(request: &Request<'_>, group: &Group) -> bool {

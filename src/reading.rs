@@ -156,10 +156,12 @@ fn host_of(server: &Server<'_>) -> Host {
     }
 }
 
-/// What is to be told of the whole configuration: (whether it is a warning, the line).
+/// What is to be told of the whole configuration: (whether it is a warning, the line). `is_test` is
+/// `configtest`.
 pub(crate) fn report<'a>(
     global: &Global,
     servers: impl Iterator<Item = (Server<'a>, &'a ServerConfig)>,
+    is_test: bool,
 ) -> Vec<(bool, String)> {
     let servers: Vec<ServerFacts<'_>> = servers
         .map(|(server, config)| ServerFacts {
@@ -170,6 +172,7 @@ pub(crate) fn report<'a>(
         .collect();
     let warnings = global.warnings.iter().map(|text| format!("WSGI0315: {text}"));
     let checked = lint::check(global, &servers, &|home| plan::interpreter(Some(home)));
+    let unused = if is_test { lint::unused(global) } else { Vec::new() };
     let notices = global.notices.iter().map(|text| (false, text.clone()));
-    warnings.chain(checked).map(|text| (true, text)).chain(notices).collect()
+    warnings.chain(checked).chain(unused).map(|text| (true, text)).chain(notices).collect()
 }

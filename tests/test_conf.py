@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every example configuration in conf/ is loaded as it stands and serves a request."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-TESTED = {"daemon.conf", "embedded.conf", "two-pythons.conf", "django.conf"}
+TESTED = {"access.conf", "daemon.conf", "django.conf", "embedded.conf", "two-pythons.conf"}
 
 APP = """\
 import sys
@@ -65,6 +66,41 @@ def test_two_pythons(server_factory, venv, interpreter):
     server.start()
     assert answer(server.get("/old")) == ["old", old.version, str(old.path)]
     assert answer(server.get("/new")) == ["new", "3.12", str(new.path)]
+
+
+USERS = """\
+PASSWORDS = {"ann": "secret", "bob": "other"}
+
+def check_password(environ, user, password):
+    return PASSWORDS[user] == password if user in PASSWORDS else None
+
+def groups_for_user(environ, user):
+    return ["staff"] if user == "ann" else []
+"""
+
+
+@pytest.mark.ours_only("hooks of mod_wsgi run inside httpd")
+def test_access(server_factory, venv):
+    server = server_factory(
+        start=False, modules=("alias", "auth_basic", "authn_core", "authz_core", "authz_user")
+    )
+    server.write("accounts/users.py", USERS)
+    server.write("pages/page.txt", "a page\n")
+    paths = {"PAGES": server.root / "pages", "USERS": server.root / "accounts/users.py"}
+    server.configure(include(server, "access.conf", VENV=venv("conf-plain").path, **paths))
+    server.start()
+
+    def status(user, password):
+        token = b64encode(f"{user}:{password}".encode()).decode()
+        return server.get("/pages/page.txt", headers={"Authorization": f"Basic {token}"}).status
+
+    assert server.get("/pages/page.txt").status == 401
+    assert [status("ann", "secret"), status("ann", "wrong"), status("eve", "x")] == [200, 401, 401]
+    assert status("bob", "other") == 401
+    server.expect_log("WSGI0059", count=1)
+    server.tolerate_log("AH01617|AH01618|AH01631")
+    mapped = {name for child in server.httpd_children for name in child.mapped_files}
+    assert not [name for name in mapped if "libpython" in str(name)]
 
 
 def test_django(server_factory, venv):

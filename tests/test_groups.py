@@ -7,6 +7,7 @@ How their processes live and die is in test_daemon_life.py.
 import pytest
 
 from harness.plugin import differs
+from harness.under_test import OURS
 from harness.waiting import wait_until
 
 CONFIG = """
@@ -115,6 +116,8 @@ WSGIProcessGroup main
 """)
     assert server.get("/").status == 500
     server.expect_log("WSGI0150", count=1)
+    if OURS:  # the start tells already
+        server.expect_log("WSGI0318: there is no process group 'main'", count=1)
 
 
 def test_group_of_another_virtual_host_is_a_500(server_factory):
@@ -139,6 +142,8 @@ WSGIApplicationGroup %{GLOBAL}
 """,
         ports=["owner", "twin", "stranger"],
     )
+    if OURS:  # the start tells already
+        server.expect_log("WSGI0319: process group 'private'.*owner", count=1)
     assert server.get("/", port="owner").json["process_group"] == "private"
     assert server.get("/", port="twin").json["process_group"] == "private"
     assert server.get("/", port="stranger").status == 500

@@ -95,6 +95,8 @@ pub struct Settings {
     pub maximum_requests: u64,
     /// Seconds for one read or write on a connection; 0 is without limit.
     pub socket_timeout: u32,
+    /// Seconds after which a request that has waited is answered 504 instead of run; 0 is off.
+    pub queue_timeout: u32,
     /// Seconds that running requests have after a graceful reason.
     pub graceful_timeout: u32,
     /// Seconds from the decision to stop until the process is ended; 0 is without limit.
@@ -147,6 +149,7 @@ impl Settings {
         put_optional(&mut out, self.locale.as_deref());
         out.put_u64(self.maximum_requests);
         out.put_u32(self.socket_timeout);
+        out.put_u32(self.queue_timeout);
         out.put_u32(self.graceful_timeout);
         out.put_u32(self.shutdown_timeout);
         out.put_u32(self.peer_uid);
@@ -225,6 +228,7 @@ impl Settings {
             locale: optional(reader)?,
             maximum_requests: reader.u64()?,
             socket_timeout: reader.u32()?,
+            queue_timeout: reader.u32()?,
             graceful_timeout: reader.u32()?,
             shutdown_timeout: reader.u32()?,
             peer_uid: reader.u32()?,

@@ -54,15 +54,10 @@ pub(crate) fn allow_access(request: &Request<'_>, directory: &Scoped, server: &S
     let settings = Effective::new(Some(directory), server);
     let question = Question::new(request, Hook::Access, script, &settings, vec![host]);
     const NUMBERS: Numbers = Numbers { interpreter: "WSGI0054" };
-    let outcome = match question.ask(request, &settings, NUMBERS) {
-        Ok(answer) => answer.outcome,
-        Err(Unasked) => return Access::Denied,
-    };
-    match outcome {
-        Outcome::Yes => Access::Allowed,
-        Outcome::Unknown => Access::Declined,
-        Outcome::Failed => Access::Denied,
-        Outcome::No => {
+    match question.ask(request, &settings, NUMBERS).map(|answer| answer.outcome) {
+        Ok(Outcome::Yes) => Access::Allowed,
+        Ok(Outcome::Unknown) => Access::Declined,
+        Ok(Outcome::No | Outcome::Failed) | Err(Unasked) => {
             if !request.may_satisfy_otherwise() {
                 let file = String::from_utf8_lossy(request.filename().unwrap_or_default());
                 refuse(

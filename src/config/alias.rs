@@ -105,7 +105,7 @@ fn invalid(word: &str) -> String {
         || format!("known are {}", KNOWN.join(", ")),
         |name| format!("did you mean {name}=?"),
     );
-    format!("invalid option \"{word}\" to WSGI script alias definition: {hint}")
+    format!("invalid option to WSGI script alias definition: \"{word}\", {hint}")
 }
 
 impl Alias {
@@ -134,7 +134,11 @@ impl Alias {
             None => (matched_length(&self.location, uri)?, self.target.to_vec()),
         };
         // "/" stands for every path, including the one that it starts with.
-        let rest = if is_root(&self.location) { uri } else { uri.get(end..)? };
+        let is_root = match self.pattern {
+            Some(_) => end == 1 && uri.starts_with(b"/"),
+            None => is_root(&self.location),
+        };
+        let rest = if is_root { uri } else { uri.get(end..)? };
         Some([&target, rest].concat())
     }
 }
@@ -241,6 +245,7 @@ mod tests {
         assert_eq!(matched("/x/$0$9", "/a/b/c/d", &groups).as_deref(), Some("/x//a/b/c/d"));
         assert_eq!(matched(r"/x\$1", "/a", &[0..2, 1..2]).as_deref(), Some("/x$1"));
         assert_eq!(matched("/x", "/a", &[0..0]), None);
+        assert_eq!(matched("/x", "/a/b", &[0..1]).as_deref(), Some("/x/a/b"));
     }
 
     #[test]

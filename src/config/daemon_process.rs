@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use super::directive::NEW_RELIC;
+use super::directive::new_relic;
 use super::words::{self, Words, text};
 use super::{Context, Text};
 
@@ -277,7 +277,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "chroot",
         default: "none",
-        meaning: "Directory that becomes the root directory of the processes",
+        meaning: "Directory that becomes the root directory of the processes (no effect yet)",
         setter: Setter::RootPath(|options, value| {
             options.chroot = Some(PathBuf::from(text(&value)));
         }),
@@ -347,7 +347,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "threads",
         default: "15",
-        meaning: "Threads of each process that run requests",
+        meaning: "Threads of each process that run requests; 0 counts as 1 so far",
         setter: Setter::Integer(0, 65_533, |options, value| {
             options.threads = u32::try_from(value).unwrap_or(15)
         }),
@@ -379,7 +379,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "stack-size",
         default: "the system's",
-        meaning: "Bytes of stack of each thread",
+        meaning: "Bytes of stack of each thread (no effect yet)",
         setter: Setter::Integer(1, i64::MAX, |options, value| {
             options.stack_size = u64::try_from(value).ok()
         }),
@@ -387,7 +387,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "server-metrics",
         default: "Off",
-        meaning: "Whether mod_wsgi.server_metrics() may read httpd's scoreboard",
+        meaning: "Whether mod_wsgi.server_metrics() may read httpd's scoreboard (no effect yet)",
         setter: Setter::Boolean(|options, value| options.server_metrics = value),
     },
     DaemonOption {
@@ -401,13 +401,13 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "cpu-time-limit",
         default: "0 (unlimited)",
-        meaning: "Seconds of CPU after which a process is replaced",
+        meaning: "Seconds of CPU after which a process is replaced (no effect yet)",
         setter: seconds!(cpu_time_limit),
     },
     DaemonOption {
         name: "cpu-priority",
         default: "0",
-        meaning: "Nice value of the processes",
+        meaning: "Nice value of the processes (no effect yet)",
         setter: Setter::Integer(i32::MIN as i64, i32::MAX as i64, |options, value| {
             options.cpu_priority = i32::try_from(value).unwrap_or(0);
         }),
@@ -415,7 +415,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "memory-limit",
         default: "0 (unlimited)",
-        meaning: "RLIMIT_DATA of the processes, in bytes",
+        meaning: "RLIMIT_DATA of the processes, in bytes (no effect yet)",
         setter: Setter::Integer(0, i64::MAX, |options, value| {
             options.memory_limit = u64::try_from(value).unwrap_or(0);
         }),
@@ -423,7 +423,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "virtual-memory-limit",
         default: "0 (unlimited)",
-        meaning: "RLIMIT_AS of the processes, in bytes",
+        meaning: "RLIMIT_AS of the processes, in bytes (no effect yet)",
         setter: Setter::Integer(0, i64::MAX, |options, value| {
             options.virtual_memory_limit = u64::try_from(value).unwrap_or(0);
         }),
@@ -449,19 +449,19 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "startup-timeout",
         default: "0 (off)",
-        meaning: "Seconds for the script to load",
+        meaning: "Seconds for the script to load (no effect yet)",
         setter: seconds!(startup_timeout),
     },
     DaemonOption {
         name: "request-timeout",
         default: "0 (off)",
-        meaning: "Seconds for one request, scaled by the number of threads",
+        meaning: "Seconds for one request, scaled by the number of threads (no effect yet)",
         setter: seconds!(request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
         default: "0 (off)",
-        meaning: "Seconds between raising mod_wsgi.RequestTimeout and replacing the process",
+        meaning: "Seconds between raising mod_wsgi.RequestTimeout and replacing the process (no effect yet)",
         setter: seconds!(interrupt_timeout),
     },
     DaemonOption {
@@ -473,25 +473,25 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "eviction-timeout",
         default: "0 (graceful-timeout)",
-        meaning: "As graceful-timeout, for SIGUSR1",
+        meaning: "As graceful-timeout, for SIGUSR1 (no effect yet)",
         setter: seconds!(eviction_timeout),
     },
     DaemonOption {
         name: "restart-interval",
         default: "0 (off)",
-        meaning: "Age in seconds at which a process is replaced",
+        meaning: "Age in seconds at which a process is replaced (no effect yet)",
         setter: seconds!(restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
         default: "0 (off)",
-        meaning: "Seconds without a request after which a process is stopped",
+        meaning: "Seconds without a request after which a process is stopped (no effect yet)",
         setter: seconds!(inactivity_timeout),
     },
     DaemonOption {
         name: "deadlock-timeout",
         default: "300",
-        meaning: "Seconds without the interpreter's lock after which a process is replaced",
+        meaning: "Seconds without the interpreter's lock after which a process is replaced (no effect yet)",
         setter: seconds!(deadlock_timeout),
     },
     DaemonOption {
@@ -503,7 +503,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "response-socket-timeout",
         default: "0 (socket-timeout)",
-        meaning: "Seconds for one write to the client",
+        meaning: "Seconds for one write to the client (no effect yet)",
         setter: seconds!(response_socket_timeout),
     },
     DaemonOption {
@@ -517,31 +517,31 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "send-buffer-size",
         default: "0 (the system's)",
-        meaning: "SO_SNDBUF of the sockets, in bytes",
+        meaning: "SO_SNDBUF of the sockets, in bytes (no effect yet)",
         setter: buffer!(512, send_buffer_size),
     },
     DaemonOption {
         name: "receive-buffer-size",
         default: "0 (the system's)",
-        meaning: "SO_RCVBUF of the sockets, in bytes",
+        meaning: "SO_RCVBUF of the sockets, in bytes (no effect yet)",
         setter: buffer!(512, receive_buffer_size),
     },
     DaemonOption {
         name: "header-buffer-size",
-        default: "0 (32768)",
-        meaning: "Longest response header line, in bytes",
+        default: "0 (unlimited)",
+        meaning: "Longest response header line, in bytes; a longer one is answered 500",
         setter: buffer!(8192, header_buffer_size),
     },
     DaemonOption {
         name: "response-buffer-size",
         default: "0 (8 MiB)",
-        meaning: "Bytes relayed without a flush",
+        meaning: "Bytes relayed without a flush (no effect yet)",
         setter: buffer!(65_536, response_buffer_size),
     },
     DaemonOption {
         name: "response-flush-delay",
         default: "5",
-        meaning: "Milliseconds to wait for more before a flush",
+        meaning: "Milliseconds to wait for more before a flush (no effect yet)",
         setter: seconds!(response_flush_delay),
     },
     DaemonOption {
@@ -659,7 +659,7 @@ fn set(
             return Err("it must be an absolute path".into());
         }
         Setter::AbsolutePath(store) | Setter::RootPath(store) => store(options, value.into()),
-        Setter::Legacy => context.notice(NEW_RELIC.into()),
+        Setter::Legacy => context.notice(new_relic(entry.name)),
         Setter::Integer(least, most, store) => store(options, integer(least, most, context)?),
         Setter::ZeroOrFrom(least, store) => match integer(0, i64::from(i32::MAX), context)? {
             number if number == 0 || number >= least => {

@@ -21,7 +21,7 @@ pub(crate) struct ServerFacts<'a> {
     pub(crate) has_unlimited_bodies: bool,
 }
 
-/// All that is worth a line.
+/// All that is worth a line in the log of a server that starts.
 pub(crate) fn check(
     global: &Global,
     servers: &[ServerFacts<'_>],
@@ -29,7 +29,6 @@ pub(crate) fn check(
 ) -> Vec<String> {
     let mut lines = Vec::new();
     references(global, servers, &mut lines);
-    unused(global, &mut lines);
     pythons(global, interpreter, &mut lines);
     scripts(global, &mut lines);
     for server in servers {
@@ -80,9 +79,12 @@ fn can_reach(group: &Group, host: &Host, servers: &[ServerFacts<'_>]) -> bool {
         || server_name(&group.host, servers) == server_name(host, servers)
 }
 
-fn unused(global: &Global, lines: &mut Vec<String>) {
+/// Groups that nothing goes to: worth a line while the configuration is written, and none at each
+/// start.
+pub(crate) fn unused(global: &Global) -> Vec<String> {
+    let mut lines = Vec::new();
     if global.is_dynamic {
-        return;
+        return lines;
     }
     for group in &global.groups {
         let name = &group.process.name;
@@ -94,14 +96,16 @@ fn unused(global: &Global, lines: &mut Vec<String>) {
             ));
         }
     }
+    lines
 }
 
 fn pythons(global: &Global, interpreter: &dyn Fn(&[u8]) -> PathBuf, lines: &mut Vec<String>) {
     if let Some(home) = &global.python_home {
         home_of("WSGIPythonHome", home, "", interpreter, lines);
     }
+    let default = global.python_home.as_deref().unwrap_or_default();
     let embedded = global.options.python_path.as_deref();
-    path_of("WSGIPythonPath", global.python_home.as_deref(), embedded, "", lines);
+    path_of("WSGIPythonPath", &interpreter(default), embedded, "", lines);
     for group in &global.groups {
         let options = &group.process.options;
         let said = format!("python-home of process group '{}'", text(&group.process.name));
@@ -109,8 +113,8 @@ fn pythons(global: &Global, interpreter: &dyn Fn(&[u8]) -> PathBuf, lines: &mut 
             home_of(&said, home, &group.place, interpreter, lines);
         }
         let said = format!("python-path of process group '{}'", text(&group.process.name));
-        let home = options.python_home.as_deref().or(global.python_home.as_deref());
-        path_of(&said, home, options.python_path.as_deref(), &group.place, lines);
+        let program = interpreter(options.python_home.as_deref().unwrap_or(default));
+        path_of(&said, &program, options.python_path.as_deref(), &group.place, lines);
     }
 }
 
@@ -146,15 +150,8 @@ fn home_of(
 }
 
 /// `lib/pythonX.Y` on a path belongs to Python X.Y.
-fn path_of(
-    said: &str,
-    home: Option<&[u8]>,
-    path: Option<&[u8]>,
-    place: &str,
-    lines: &mut Vec<String>,
-) {
-    let (Some(home), Some(path)) = (home, path) else { return };
-    let Some(version) = environment_version(Path::new(OsStr::from_bytes(home))) else { return };
+fn path_of(said: &str, program: &Path, path: Option<&[u8]>, place: &str, lines: &mut Vec<String>) {
+    let (Some(path), Some(version)) = (path, version_of(program)) else { return };
     for entry in path.split(|byte| *byte == b':') {
         let entry = text(entry);
         let named = entry.split('/').find_map(|part| part.strip_prefix("python"));
@@ -165,6 +162,16 @@ fn path_of(
             ));
         }
     }
+}
+
+/// X.Y of an interpreter: from the pyvenv.cfg of its environment, or the name that it is a link to.
+fn version_of(program: &Path) -> Option<String> {
+    let environment = program.ancestors().nth(2).and_then(environment_version);
+    environment.or_else(|| {
+        let program = program.canonicalize().ok()?;
+        let version = program.file_name()?.to_str()?.strip_prefix("python")?;
+        version.contains('.').then(|| version.to_owned())
+    })
 }
 
 /// X.Y of a virtual environment, from its pyvenv.cfg.
@@ -180,8 +187,9 @@ fn environment_version(home: &Path) -> Option<String> {
 
 fn scripts(global: &Global, lines: &mut Vec<String>) {
     for (script, place) in &global.scripts {
+        // A script may be followed by the beginning of PATH_INFO, if only by a slash.
         let path = Path::new(OsStr::from_bytes(script));
-        // A script may be followed by the beginning of PATH_INFO.
+        let path: PathBuf = path.components().collect();
         let mut existing = path.ancestors().map(Path::metadata);
         let found = existing.next().is_some_and(|found| found.is_ok())
             || existing.flatten().next().is_some_and(|found| found.is_file());
@@ -237,7 +245,7 @@ mod tests {
     }
 
     fn assert_told(global: &Global, needles: &[&str]) {
-        let lines = told(global, &[]);
+        let lines = [told(global, &[]), unused(global)].concat();
         assert_eq!(lines.len(), needles.len(), "{lines:?}");
         for (line, needle) in lines.iter().zip(needles) {
             assert!(line.contains(needle), "{line}");
@@ -291,6 +299,7 @@ mod tests {
         };
         assert_told(&scripts(file.display().to_string()), &[]);
         assert_told(&scripts(format!("{}/more/path", file.display())), &[]);
+        assert_told(&scripts(format!("{}/", file.display())), &[]);
         assert_told(&scripts(format!("{}.no", file.display())), &["does not exist (conf:3)"]);
         assert_told(&scripts("/no/such/folder".into()), &["does not exist"]);
         std::fs::remove_file(&file).unwrap();

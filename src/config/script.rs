@@ -57,7 +57,7 @@ impl Options<'_> {
                 || format!("known are {}", known.join(", ")),
                 |name| format!("did you mean {name}=?"),
             );
-            format!("invalid option \"{word}\" to WSGI {what} definition: {hint}")
+            format!("invalid option to WSGI {what} definition: \"{word}\", {hint}")
         };
         while let Some(option) = words.option() {
             let (name, value) = option.map_err(|word| invalid(&word))?;
@@ -89,7 +89,7 @@ pub(crate) fn parse_hook(
 ) -> Result<Arc<HookScript>, String> {
     let mut words = Words::new(line);
     let Some(script) = words.next() else {
-        return Err(format!("location of WSGI {what} not supplied: write {directive} file-path"));
+        return Err(format!("location of {what} not supplied: write {directive} file-path"));
     };
     let mut found =
         HookScript { script: script.into(), process_group: None, application_group: None };
@@ -112,12 +112,12 @@ pub(crate) fn parse_handler(line: &[u8]) -> Result<HandlerScript, String> {
     let mut words = Words::new(line);
     let Some(name) = words.next() else {
         return Err(
-            "name of WSGI handler not supplied: write WSGIHandlerScript handler-name file-path"
+            "name for handler script not supplied: write WSGIHandlerScript handler-name file-path"
                 .into(),
         );
     };
     let Some(script) = words.next() else {
-        return Err("location of WSGI handler script not supplied: write WSGIHandlerScript handler-name file-path".into());
+        return Err("location of handler script not supplied: write WSGIHandlerScript handler-name file-path".into());
     };
     let mut found = HandlerScript {
         name: name.into(),
@@ -153,7 +153,7 @@ pub(crate) fn parse_handler(line: &[u8]) -> Result<HandlerScript, String> {
 pub(crate) fn parse_import(line: &[u8]) -> Result<Preload, String> {
     let mut words = Words::new(line);
     let Some(script) = words.next() else {
-        return Err("location of WSGI import script not supplied: write WSGIImportScript file-path process-group=name application-group=name".into());
+        return Err("location of import script not supplied: write WSGIImportScript file-path process-group=name application-group=name".into());
     };
     let (mut process_group, mut application_group) = (None, None);
     let options = Options {
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(hook.process_group.as_deref(), Some(&b""[..]));
         assert_eq!(hook.application_group.as_deref(), Some(&b"%{SERVER}"[..]));
         for (line, needle) in [
-            ("", "location of WSGI access script not supplied"),
-            ("/a stray", "invalid option \"stray\""),
+            ("", "location of access script not supplied"),
+            ("/a stray", "definition: \"stray\""),
             ("/a callable-object=x", "invalid option"),
             ("/a application-group=", "invalid name for WSGI application group"),
             ("/a processgroup=x", "did you mean process-group"),
@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(handler.process_group.as_deref(), Some(&b"%{GLOBAL}"[..]));
         assert_eq!(handler.pass_authorization, Some(true));
         for (line, needle) in [
-            ("", "name of WSGI handler"),
-            ("h", "location of WSGI handler script"),
+            ("", "name for handler script"),
+            ("h", "location of handler script"),
             ("h /a callable-object=x", "invalid option"),
             ("h /a pass-authorization=yes", "On or Off"),
         ] {
@@ -221,7 +221,7 @@ mod tests {
         let import = parse_import(b"/a process-group=%{GLOBAL} application-group=x").unwrap();
         assert_eq!((&*import.process_group, &*import.application_group), (&b""[..], &b"x"[..]));
         for (line, needle) in [
-            ("", "location of WSGI import script"),
+            ("", "location of import script"),
             ("/a", "application group required"),
             ("/a application-group=x", "process group required"),
             ("/a process-group=x", "application group required"),

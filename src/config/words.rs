@@ -80,6 +80,8 @@ impl<'a> Words<'a> {
             Some(end) if end > 0 && self.rest.get(end) == Some(&b'=') => {
                 let name = text(self.rest.get(..end).unwrap_or_default());
                 self.rest = self.rest.get(end + 1..).unwrap_or_default();
+                // httpd's own reader of words lets blanks stand in front of one.
+                self.skip_blanks();
                 Some(Ok((name, self.value())))
             }
             _ => Some(Err(text(&self.value()))),
@@ -146,7 +148,24 @@ pub(crate) fn lenient_float(value: &[u8]) -> f64 {
 
 /// A number of seconds above 0, the whole text.
 pub(crate) fn positive_float(value: &[u8]) -> Option<f64> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok().filter(|number: &f64| *number > 0.0)
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let number = hexadecimal_float(text).or_else(|| text.parse().ok())?;
+    (number > 0.0).then_some(number)
+}
+
+/// A number as C's `strtod` reads it behind `0x`: hexadecimal digits, and a power of two.
+fn hexadecimal_float(text: &str) -> Option<f64> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.strip_prefix("0x")?;
+    let (digits, power) = match digits.split_once('p') {
+        Some((digits, power)) => (digits, power.parse::<i32>().ok()?),
+        None => (digits, 0),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = [whole, part].concat();
+    let shift = power - 4 * i32::try_from(part.len()).ok()?;
+    let number = u64::from_str_radix(&all, 16).ok()?;
+    Some(number as f64 * 2.0_f64.powi(shift))
 }
 
 #[cfg(test)]
@@ -161,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn options_take_their_value_right_after_the_sign() {
-        let mut words = Words::new(b"threads=5 display-name='%{GROUP}' lang= home=\"/a b\"");
+    fn options_take_the_word_after_the_sign() {
+        let mut words = Words::new(b"threads= 5 display-name='%{GROUP}' home=\"/a b\" lang=");
         let mut next = || words.option().map(|option| option.map(|(n, v)| (n, text(&v))));
         assert_eq!(next(), Some(Ok(("threads".into(), "5".into()))));
         assert_eq!(next(), Some(Ok(("display-name".into(), "%{GROUP}".into()))));
-        assert_eq!(next(), Some(Ok(("lang".into(), String::new()))));
         assert_eq!(next(), Some(Ok(("home".into(), "/a b".into()))));
+        assert_eq!(next(), Some(Ok(("lang".into(), String::new()))));
         assert_eq!(next(), None);
     }
 
@@ -200,6 +219,10 @@ mod tests {
         assert_eq!(
             (positive_float(b"0.5"), positive_float(b"0"), positive_float(b"1x")),
             (Some(0.5), None, None)
+        );
+        assert_eq!(
+            (positive_float(b"0x1p-3"), positive_float(b"0x1.8"), positive_float(b"0x")),
+            (Some(0.125), Some(1.5), None)
         );
         let floats = [&b"0.5x"[..], b" -1e", b"x"].map(lenient_float);
         assert!(floats.iter().zip([0.5, -1.0, 0.0]).all(|(one, other)| (one - other).abs() < 1e-9));

@@ -206,6 +206,7 @@ fn run<'a>(
             receiver,
             responder,
             body: &mut body,
+            client_stalled: false,
             timeout,
             chosen: &chosen,
         };
@@ -426,6 +427,8 @@ struct Exchange<'x, 'a> {
     responder: &'x mut Responder<'a>,
     /// The request body.
     body: &'x mut BodyReader<'a>,
+    /// The client sent nothing of the body in time.
+    client_stalled: bool,
     /// For each read and write.
     timeout: Duration,
     /// The process.
@@ -466,6 +469,8 @@ impl Exchange<'_, '_> {
                 },
                 Kind::Log => self.responder.log(self.receiver.payload(&header)),
                 Kind::End => self.responder.end(header.flags & frame::INCOMPLETE != 0),
+                // What the application made of it is not what went wrong.
+                Kind::Error if self.client_stalled => self.responder.error(&408_u16.to_le_bytes()),
                 Kind::Error => self.responder.error(self.receiver.payload(&header)),
                 Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
                 Kind::Lookup => match self.answer_lookup(&header) {
@@ -530,6 +535,7 @@ impl Exchange<'_, '_> {
                 self.connection.send(Kind::Body, flags, &data, Some(self.timeout))
             }
             Err(error) => {
+                self.client_stalled = error == BodyError::TimedOut;
                 self.connection.send(Kind::BodyError, 0, &[error as u8], Some(self.timeout))
             }
         }

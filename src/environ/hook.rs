@@ -32,8 +32,7 @@ pub(crate) fn write_hook(request: &Request<'_>, question: &Question<'_>, frame: 
     }
     writer.named(b"SERVER_SIGNATURE", request.server_signature());
     put!(writer, "SERVER_SOFTWARE", banner());
-    let name = request.server().and_then(|server| server.name()).unwrap_or_default();
-    put!(writer, "SERVER_NAME", request.escaped(name));
+    put!(writer, "SERVER_NAME", request.canonical_name());
     put!(writer, "SERVER_ADDR", request.local_address().unwrap_or_default());
     number(&mut writer, const { key::number("SERVER_PORT") }, request.server_port().into());
     if let Some(admin) = request.server().and_then(|server| server.admin()) {

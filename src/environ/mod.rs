@@ -149,7 +149,9 @@ fn headers(
     if let Some(host) = changes.host {
         put!(writer, "HTTP_HOST", host);
     }
-    if let Some(items) = &changes.forwarded_for {
+    if let Some(items) = &changes.forwarded_for
+        && !changes.removed.contains(&"HTTP_X_FORWARDED_FOR")
+    {
         put!(writer, "HTTP_X_FORWARDED_FOR", items);
     }
 }

@@ -225,6 +225,13 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Name of the server as httpd sees it (UseCanonicalName), as text of HTML.
+    pub(crate) fn canonical_name(&self) -> &'a [u8] {
+        // SAFETY: reads the request and returns a C string of it or of the configuration.
+        let name = unsafe { bytes(sys::ap_get_server_name(self.as_ptr())) };
+        self.escaped(name.unwrap_or_default())
+    }
+
     /// Signature of httpd for pages that it makes, as ServerSignature says.
     pub(crate) fn server_signature(&self) -> &'a [u8] {
         // SAFETY: reads the request and returns a C string of its pool, or a constant.

@@ -109,7 +109,7 @@ unsafe extern "C" fn post_config(
         }
         // SAFETY: the configuration is read; this thread alone has it.
         let global = unsafe { global(pool) }.map(std::mem::take).unwrap_or_default();
-        for (is_warning, text) in report(&global, server) {
+        for (is_warning, text) in report(&global, server, false) {
             let level = if is_warning { Level::Warning } else { Level::Notice };
             log::server(server, level, &text);
         }
@@ -137,7 +137,7 @@ unsafe extern "C" fn test_config(pool: *mut sys::apr_pool_t, server: *mut sys::s
             (Pool::from_ptr(pool).and_then(|pool| global(pool)), Server::from_ptr(server))
         };
         if let (Some(global), Some(server)) = (global, server) {
-            for (is_warning, text) in report(global, server) {
+            for (is_warning, text) in report(global, server, true) {
                 let level = if is_warning { Level::Warning } else { Level::Notice };
                 log::startup(level, &text);
             }
@@ -145,13 +145,13 @@ unsafe extern "C" fn test_config(pool: *mut sys::apr_pool_t, server: *mut sys::s
     });
 }
 
-fn report(global: &Global, main: Server<'_>) -> Vec<(bool, String)> {
+fn report(global: &Global, main: Server<'_>, is_test: bool) -> Vec<(bool, String)> {
     let servers = std::iter::successors(Some(main), Server::next);
     let servers = servers.filter_map(|server| {
         // SAFETY: the record is what create_server_config and merge_server_config made.
         unsafe { server.config::<ServerConfig>() }.map(|config| (server, config))
     });
-    reading::report(global, servers)
+    reading::report(global, servers, is_test)
 }
 
 unsafe extern "C" fn child_init(pool: *mut sys::apr_pool_t, _server: *mut sys::server_rec) {

@@ -52,6 +52,13 @@ impl From<DecodeError> for Problem {
 
 const OUT_OF_ORDER: Problem = Problem::Protocol(DecodeError::Invalid("order of frames"));
 
+/// The first header whose line would be longer than the limit.
+fn too_long<'a>(head: &Head<'a>, limit: usize) -> Option<&'a [u8]> {
+    // "Name: value".
+    let is_long = |(name, value): &(&[u8], &[u8])| name.len() + value.len() + 2 > limit;
+    if limit == 0 { None } else { head.headers().find(is_long).map(|(name, _)| name) }
+}
+
 /// How a response is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manner {
@@ -61,6 +68,8 @@ pub(crate) struct Manner {
     pub(crate) overrides_errors: bool,
     /// Whether the kernel may send files, whatever core's EnableSendfile says.
     pub(crate) sends_files: bool,
+    /// Longest header line that is taken, in bytes; 0 is unlimited.
+    pub(crate) header_limit: usize,
 }
 
 /// What is expected of Python.
@@ -124,6 +133,16 @@ impl<'a> Responder<'a> {
             return Err(OUT_OF_ORDER);
         };
         let head = Head::decode(payload)?;
+        if let Some(name) = too_long(&head, manner.header_limit) {
+            let text = format!(
+                "WSGI0144: Response header '{}' is longer than header-buffer-size allows ({})",
+                String::from_utf8_lossy(name),
+                manner.header_limit
+            );
+            log::request(&self.request, Level::Error, text.as_bytes());
+            self.state = State::Overriding(500);
+            return self.pass(head.data, last, flush);
+        }
         self.state = match take_head(&self.request, &head, manner.repeats) {
             Taken::Redirect(location) if manner.repeats == Repeats::Merged => {
                 State::Redirecting(location)

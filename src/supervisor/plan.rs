@@ -181,6 +181,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
             0 => server.timeout(),
             seconds => seconds,
         },
+        queue_timeout: options.queue_timeout,
         graceful_timeout: options.graceful_timeout,
         shutdown_timeout: options.shutdown_timeout,
         peer_uid,

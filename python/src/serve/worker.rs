@@ -16,6 +16,7 @@ use super::interpreters::Visits;
 use super::shared::{Quota, Shared};
 use crate::exchange::{Connection, Exchange, Frame, FrameBuffer, FrameError, SocketExchange};
 use crate::interp::guarded;
+use crate::log::Level;
 use crate::os;
 use crate::wsgi::{Job, Verdict, handle, refuse};
 
@@ -101,6 +102,19 @@ impl Worker {
         }
         let shared = &self.shared;
         let settings = &shared.settings;
+        let waited = daemon_start.saturating_sub(request.head.request_start);
+        if !is_hook && settings.queue_timeout != 0 && waited > micros(settings.queue_timeout) {
+            let text = format!(
+                "WSGI0084: Queue timeout expired for WSGI daemon process '{}': the request waited {} s for a thread (queue-timeout)",
+                String::from_utf8_lossy(&settings.process_group),
+                waited / 1_000_000
+            );
+            let parts = [&[Level::Error as u8][..], text.as_bytes()];
+            let line = Frame { kind: Kind::Log, flags: 0, parts };
+            let status = 504_u16.to_le_bytes();
+            let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &[]] };
+            return exchange.send(&line, 0).and_then(|()| exchange.send(&error, 0)).is_ok();
+        }
         // A hook is a part of a request, and not one more.
         let quota = if is_hook { Quota::Within } else { shared.count_request() };
         if quota == Quota::Beyond && settings.run_once {
@@ -135,6 +149,10 @@ impl Worker {
             "WSGI0080: connection {number} from an httpd child is closed: {problem}"
         ));
     }
+}
+
+fn micros(seconds: u32) -> i64 {
+    i64::from(seconds) * 1_000_000
 }
 
 fn reject(exchange: &mut dyn Exchange, reason: Reject) {

@@ -28,7 +28,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         meaning:
             c"A script whose check_password or get_realm_hash knows the users of the provider wsgi",
         action: Action::Line(|line, here| {
-            let found = hook("WSGIAuthUserScript", "user authentication script", line, here)?;
+            let found = hook("WSGIAuthUserScript", "auth user script", line, here)?;
             here.scoped()?.auth_user_script = Some(found);
             Ok(())
         }),
@@ -40,7 +40,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         default: "none",
         meaning: c"A script whose groups_for_user says what Require wsgi-group compares",
         action: Action::Line(|line, here| {
-            let found = hook("WSGIAuthGroupScript", "group authorisation script", line, here)?;
+            let found = hook("WSGIAuthGroupScript", "auth group script", line, here)?;
             here.scoped()?.auth_group_script = Some(found);
             Ok(())
         }),

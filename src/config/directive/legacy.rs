@@ -30,18 +30,22 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         c"WSGINewRelicConfigFile",
         "file-path",
         c"Of mod_wsgi 4; no effect: newrelic-admin or the WSGI script starts the agent",
-        Action::GlobalText(|global, _| global.notice(NEW_RELIC.into())),
+        Action::GlobalText(|global, _| global.notice(new_relic("WSGINewRelicConfigFile"))),
     ),
     legacy(
         c"WSGINewRelicEnvironment",
         "name",
         c"Of mod_wsgi 4; no effect: newrelic-admin or the WSGI script starts the agent",
-        Action::GlobalText(|global, _| global.notice(NEW_RELIC.into())),
+        Action::GlobalText(|global, _| global.notice(new_relic("WSGINewRelicEnvironment"))),
     ),
 ];
 
-/// What is told of them, once.
-pub(crate) const NEW_RELIC: &str = "directives and options of New Relic have no effect any more, remove them: call newrelic.agent.initialize() in the WSGI script";
+/// What is told of a directive or option of New Relic's agent.
+pub(crate) fn new_relic(name: &str) -> String {
+    format!(
+        "{name} has no effect any more, remove it: call newrelic.agent.initialize() in the WSGI script"
+    )
+}
 
 #[cfg(test)]
 mod tests {
@@ -51,11 +55,12 @@ mod tests {
     fn old_directives_are_noticed_once() {
         let (global, _) = read(&[
             "WSGILazyInitialization On",
+            "WSGILazyInitialization Off",
             "WSGINewRelicConfigFile /x",
             "WSGINewRelicEnvironment production",
         ])
         .unwrap();
-        assert_eq!(global.notices.len(), 2);
+        assert_eq!(global.notices.len(), 3);
         assert!(read(&["WSGILazyInitialization maybe"]).is_err());
     }
 }

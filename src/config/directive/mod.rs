@@ -16,7 +16,7 @@ use std::ffi::CStr;
 use super::words::{self, Words, text};
 use super::{Context, Global, Host, InterpreterOptions, Scoped, ServerConfig, Text};
 
-pub(crate) use legacy::NEW_RELIC;
+pub(crate) use legacy::new_relic;
 pub(crate) use python::parse_block;
 
 /// Where a directive may stand (spec-config 0).
@@ -196,7 +196,7 @@ impl Directive {
     fn one_word(&self, line: &[u8]) -> Result<Vec<u8>, String> {
         let mut words = Words::new(line);
         match words.next() {
-            Some(word) if words.is_empty() => Ok(word),
+            Some(word) if words.is_empty() && !word.is_empty() => Ok(word),
             _ => Err(format!("{} takes one argument, {}", self.label(), self.usage)),
         }
     }
@@ -217,7 +217,7 @@ impl Directive {
 fn single(name: &str, usage: &str, line: &[u8]) -> Result<Vec<u8>, String> {
     let mut words = Words::new(line);
     match words.next() {
-        Some(word) if words.is_empty() => Ok(word),
+        Some(word) if words.is_empty() && !word.is_empty() => Ok(word),
         _ => Err(format!("{name} takes one argument, {usage}")),
     }
 }

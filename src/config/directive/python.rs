@@ -176,7 +176,7 @@ fn python_optimize(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
 fn hash_seed(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     let word = super::single("WSGIPythonHashSeed", "random|0..4294967295", line)?;
     let seed = match word.as_slice() {
-        b"" | b"random" => HashSeed::Random,
+        b"random" => HashSeed::Random,
         digits if digits.iter().all(u8::is_ascii_digit) => {
             text(digits).parse().map(HashSeed::Fixed).map_err(|_| wrong_seed(digits))?
         }
@@ -234,7 +234,9 @@ pub(crate) fn parse_block(line: &[u8]) -> Result<Block, String> {
             }
         };
         if place.is_some() {
-            return Err(format!("<WSGIInterpreterOptions> selector {name}= is repeated"));
+            return Err(format!(
+                "<WSGIInterpreterOptions> selector {name}= is given more than once"
+            ));
         }
         *place = Some(fold_global(&value));
     }
@@ -252,7 +254,6 @@ mod tests {
             read(&[&format!("WSGIPythonHashSeed {value}")]).map(|(global, _)| global.hash_seed)
         };
         assert_eq!(seed("random"), Ok(Some(HashSeed::Random)));
-        assert_eq!(seed("\"\""), Ok(Some(HashSeed::Random)));
         assert_eq!(seed("4294967295"), Ok(Some(HashSeed::Fixed(u32::MAX))));
         for wrong in ["4294967296", "-1", "abc"] {
             assert!(seed(wrong).unwrap_err().contains("random"), "{wrong}");
@@ -282,7 +283,7 @@ mod tests {
             ("process-group=a", "missing closing"),
             ("alone>", "name=value"),
             ("other=a>", "no selector \"other\""),
-            ("process-group=a PROCESS-GROUP=b>", "repeated"),
+            ("process-group=a PROCESS-GROUP=b>", "more than once"),
         ] {
             let error = parse_block(line.as_bytes()).unwrap_err();
             assert!(error.contains(needle), "{line}: {error}");

@@ -201,7 +201,7 @@ fn slow_requests(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     let word = super::single("WSGISlowRequests", "seconds", line)?;
     if words::lenient_float(&word) < 0.0 {
         return Err(format!(
-            "WSGISlowRequests must be a number of seconds that is not negative, and not \"{}\"",
+            "WSGISlowRequests must be a number of seconds, not a negative one, and not \"{}\"",
             text(&word)
         ));
     }
@@ -217,7 +217,9 @@ fn telemetry_options(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
             _ => (false, word.as_slice()),
         };
         if flag.is_empty() {
-            return Err("WSGITelemetryOptions: a sign needs the name of an option behind it".into());
+            return Err(
+                "WSGITelemetryOptions: + and - need the name of an option behind them".into()
+            );
         }
         if signed.is_some_and(|signed| signed != is_signed) {
             return Err("WSGITelemetryOptions: options with + or - and options without cannot be mixed in one line".into());
@@ -225,7 +227,10 @@ fn telemetry_options(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
         signed = Some(is_signed);
         match flag.to_ascii_lowercase().as_slice() {
             b"none" | b"all" if is_signed => {
-                return Err(format!("WSGITelemetryOptions: {} cannot have a sign", text(flag)));
+                return Err(format!(
+                    "WSGITelemetryOptions: {} cannot have + or - as prefix",
+                    text(flag)
+                ));
             }
             b"none" | b"all" | b"captureuseragent" => {}
             _ => {
