@@ -163,6 +163,7 @@ class Settings:
     locale: bytes | None = None
     maximum_requests: int = 0
     socket_timeout: int = 30
+    queue_timeout: int = 0
     graceful_timeout: int = 15
     shutdown_timeout: int = 5
     peer_uid: int = dataclasses.field(default_factory=os.getuid)
@@ -195,9 +196,10 @@ class Settings:
         for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
-            "<QIIIII",
+            "<QIIIIII",
             self.maximum_requests,
             self.socket_timeout,
+            self.queue_timeout,
             self.graceful_timeout,
             self.shutdown_timeout,
             self.peer_uid,
@@ -401,6 +403,7 @@ def encode_request(
     hook: int = 0,
     resource: str = "",
     pass_request: bool = False,
+    request_start: int = 1_700_000_000_000_000,
 ) -> bytes:
     script = os.fspath(script)
     if mtime is None:
@@ -410,7 +413,7 @@ def encode_request(
             mtime = -1
     flags = reloading | pass_request << 3
     out = struct.pack("<IIBBB", slot, mark, bool(pulled or rest), flags, hook)
-    out += struct.pack("<qqqq", 1_700_000_000_000_000, 1_700_000_000_100_000, -1, mtime)
+    out += struct.pack("<qqqq", request_start, 1_700_000_000_100_000, -1, mtime)
     out += short(os.fsencode(script)) + short(group.encode()) + short(callable_object.encode())
     out += short(os.fsencode(resource))
     entries = {

@@ -410,3 +410,18 @@ def test_the_resource_of_a_handler_script(start, script):
     response = process.request(path, resource="/srv/page.html", **options)
     assert response.body == b"['/srv/page.html']"
     assert process.request(path, **options).body == f"['/srv/page.html', '{path}']".encode()
+
+
+def test_mod_ssl_behind_start_response(start, script, mode):
+    path = script("""
+        def application(environ, start_response):
+            adapter = start_response.__self__
+            values = adapter.ssl_is_https(), adapter.ssl_var_lookup("SSL_CIPHER")
+            start_response("200 OK", [])
+            return [repr(values).encode()]
+    """)
+    with start().connect() as connection:
+        connection.send_request(path)
+        response = connection.response(variables={b"": b"", b"SSL_CIPHER": b"AES"})
+    # An application in a daemon process has no connection to look at.
+    assert response.body == (b"(1, 'AES')" if mode is protocol.Embedded else b"(0, None)")

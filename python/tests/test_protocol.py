@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 
 import daemon as protocol
 import pytest
@@ -52,6 +53,21 @@ def test_the_started_mark_is_written_and_only_its_own(start, hello):
     daemon.request(hello, slot=3, mark=77)
     assert [daemon.region.mark(slot) for slot in range(8)] == [0, 0, 0, 77, 0, 0, 0, 0]
     assert daemon.request(hello, slot=8, mark=5).status == 200
+
+
+def test_a_request_that_has_waited_for_too_long_is_not_run(start, hello, script):
+    daemon = start(queue_timeout=600)
+    with daemon.connect() as connection:
+        # It began in 2023.
+        response = connection.request(hello, slot=1, mark=9)
+        assert response.error == 504 and "WSGI0084" in response.log()
+        assert daemon.region.mark(1) == 0
+        now = time.time_ns() // 1000
+        assert connection.request(hello, request_start=now).status == 200
+        # What a hook has to say is wanted whenever.
+        path = script("def allow_access(environ, host): return True")
+        assert connection.ask(protocol.ACCESS, path, b"host").answer == protocol.YES
+    assert start(queue_timeout=0).request(hello).status == 200
 
 
 def test_a_script_that_does_not_load_has_not_started(start, script):

@@ -734,6 +734,8 @@ assert not {'HTTPS', 'PATH', 'mod_wsgi.x-secret'} & set(environ), sorted(environ
 assert environ['mod_wsgi.request_start'] == 1_700_000_000.0
 assert environ['mod_wsgi.queue_start'] == 1_700_000_000.1
 assert environ['mod_wsgi.daemon_start'] <= environ['mod_wsgi.application_start']
+assert environ['mod_wsgi.script_start'].isdigit()
+assert int(environ['mod_wsgi.script_start']) == round(environ['mod_wsgi.application_start'] * 1e6)
 assert environ['mod_wsgi.thread_id'] in (1, 2)
 environ['new'] = environ.pop('PATH_INFO')
 start_response('200 OK', [])

@@ -188,7 +188,10 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
     support.set_entry_named(py, c"functions", &functions)?;
     support.set_entry_named(py, c"settings", &settings::to_dict(py, settings, is_daemon)?)?;
     support.set_entry_named(py, c"application_group", &application_group)?;
-    support.set_entry_named(py, c"owns_gil", &py.boolean(py.interpreter().owns_gil())?)?;
+    let interpreter = py.interpreter();
+    let is_main = std::ptr::eq(interpreter, interpreter.main());
+    support.set_entry_named(py, c"is_main", &py.boolean(is_main)?)?;
+    support.set_entry_named(py, c"owns_gil", &py.boolean(interpreter.owns_gil())?)?;
     py.run_source(SUPPORT_SOURCE, c"<mod_wsgi>", &support)?;
     let inherited = call(py, &support, c"path_of_installed_package", [])?;
     let (_, module) = register_module(py, "mod_wsgi")?;

@@ -3,8 +3,8 @@
 """Functions that the Rust code calls when an interpreter is set up or a script is first used.
 
 Runs in a namespace of its own, with `functions` (of the Rust code), `settings` (a dict),
-`application_group`, `owns_gil`, and `streams` in it: for `stdin` and `stdout` the stream that is
-used freely and the one that refuses. Nothing here runs for a request.
+`application_group`, `is_main`, `owns_gil`, and `streams` in it: for `stdin` and `stdout` the stream
+that is used freely and the one that refuses. Nothing here runs for a request.
 """
 
 import os
@@ -56,6 +56,8 @@ def set_up_interpreter(group):
         os.environ["PYTHON_EGG_CACHE"] = eggs
     if settings["hide_hash_seed"]:
         os.environ.pop("PYTHONHASHSEED", None)
+    if owns_gil and not is_main and sys.version_info < (3, 13):
+        guard_extensions()
     apply_options(group)
 
 
@@ -85,6 +87,47 @@ def apply_options(group):
     restrict_signal(options["restrict_signal"])
     set_switch_interval(options["switch_interval"], is_scoped)
     extend_path(paths)
+
+
+def guard_extensions():
+    """Keeps Python 3.12 from running the set-up of an extension module that can not be in an
+    interpreter with a GIL of its own.
+
+    It refuses such a module only afterwards, when what the set-up has made in this interpreter is
+    referred to from the module's static variables: the next interpreter that asks for the module
+    (`_datetime`, for instance) crashes. A module that another interpreter has loaded is refused
+    before. So the main interpreter makes each first, as Python 3.13 does it itself.
+    """
+    from importlib.machinery import BuiltinImporter, ExtensionFileLoader
+
+    create_dynamic = ExtensionFileLoader.create_module
+    create_builtin = BuiltinImporter.create_module
+
+    def create_module(self, spec):
+        functions.create_in_main(spec.name, os.fsencode(spec.origin))
+        return create_dynamic(self, spec)
+
+    def create_builtin_module(spec):
+        functions.create_in_main(spec.name, b"")
+        return create_builtin(spec)
+
+    ExtensionFileLoader.create_module = create_module
+    BuiltinImporter.create_module = staticmethod(create_builtin_module)
+
+
+def create_extension(name, path):
+    """Creates the extension module at `path` (bytes; empty for one that is built in), and forgets
+    it: the interpreter knows of what kind it is."""
+    import _imp
+    from importlib._bootstrap import _ModuleLockManager
+    from importlib.machinery import ModuleSpec
+
+    # Another thread of this interpreter may be importing it.
+    with _ModuleLockManager(name):
+        if name not in sys.modules:
+            spec = ModuleSpec(name, None, origin=os.fsdecode(path) if path else "built-in")
+            (_imp.create_dynamic if path else _imp.create_builtin)(spec)
+            sys.modules.pop(name, None)
 
 
 def restrict_stream(name, is_restricted):

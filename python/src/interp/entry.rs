@@ -88,7 +88,7 @@ unsafe extern "C" fn run(
         // the interpreter has no record. `arguments` is a live tuple. The token and the references
         // made of it end with the inner block, before `step_out`.
         unsafe {
-            let (main, seat) = Interpreter::record_current(b"", true);
+            let (main, seat) = Interpreter::record_main();
             let words: Vec<String> = {
                 let py = Attached::assume(main);
                 let arguments = Borrowed::from_ptr(py, arguments);

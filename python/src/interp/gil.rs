@@ -25,11 +25,12 @@ struct Config {
 /// `PyInterpreterConfig_OWN_GIL`.
 const OWN_GIL: c_int = 2;
 
-/// What an application may do is what it may do in an interpreter with a shared GIL. Memory must be
-/// the interpreter's own, and so must be the state of extension modules: CPython asks for both.
+/// Memory must be the interpreter's own, and so must be the state of extension modules: CPython asks
+/// for both. An application may do what it may do in an interpreter with a shared GIL, but for
+/// `os.fork()`, which raises: CPython ends the child of any sub-interpreter. `subprocess` works.
 static CONFIG: Config = Config {
     use_main_obmalloc: 0,
-    allow_fork: 1,
+    allow_fork: 0,
     allow_exec: 1,
     allow_threads: 1,
     allow_daemon_threads: 1,

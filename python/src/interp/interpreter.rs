@@ -21,6 +21,8 @@ pub(crate) struct Interpreter {
     raw: *mut ffi::PyInterpreterState,
     /// Application group; empty for the main interpreter.
     name: Vec<u8>,
+    /// The main interpreter; None in its own record.
+    main: Option<&'static Self>,
     /// Whether its GIL is no other interpreter's, or it is the main one.
     owns_gil: bool,
     /// Functions that are looked up by name.
@@ -43,18 +45,32 @@ impl std::fmt::Debug for Interpreter {
 }
 
 impl Interpreter {
+    /// Makes the record of the main interpreter, and a seat for the thread.
+    ///
+    /// # Safety
+    /// The thread is attached to the main interpreter, which has no record yet.
+    pub(super) unsafe fn record_main() -> (&'static Self, Seat) {
+        // SAFETY: as promised by the caller.
+        unsafe { Self::record_current(b"", None, true) }
+    }
+
     /// Makes the record for the interpreter that the thread is attached to, and a seat for the
     /// thread.
     ///
     /// # Safety
     /// The thread is attached, and to an interpreter that has no record yet.
-    pub(super) unsafe fn record_current(name: &[u8], owns_gil: bool) -> (&'static Self, Seat) {
+    unsafe fn record_current(
+        name: &[u8],
+        main: Option<&'static Self>,
+        owns_gil: bool,
+    ) -> (&'static Self, Seat) {
         // SAFETY: PyInterpreterState_Get and PyThreadState_Get want an attached thread, which the
         // caller promises; both give what the thread is attached with.
         let (raw, state) = unsafe { (ffi::PyInterpreterState_Get(), ffi::PyThreadState_Get()) };
         let interpreter: &'static Self = Box::leak(Box::new(Self {
             raw,
             name: name.to_vec(),
+            main,
             owns_gil,
             functions: Functions::look_up(),
             constants: OnceCell::new(),
@@ -89,6 +105,7 @@ impl Interpreter {
                 }
             }
         }
+        let main_record = main.interpreter();
         main.attach(|py| {
             // SAFETY: PyThreadState_Get wants an attached thread. Making an interpreter wants the
             // GIL of the main one; it attaches the thread to the new one and gives its first thread
@@ -101,7 +118,8 @@ impl Interpreter {
                     return None;
                 }
                 let _return = Return(before);
-                let (interpreter, seat) = Self::record_current(name, gil.is_own());
+                let (interpreter, seat) =
+                    Self::record_current(name, Some(main_record), gil.is_own());
                 let result = set_up(Attached::assume(interpreter));
                 Some((seat, result))
             }
@@ -115,6 +133,11 @@ impl Interpreter {
     /// Application group; empty for the main interpreter.
     pub(crate) fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// The main interpreter.
+    pub(crate) fn main(&'static self) -> &'static Self {
+        self.main.unwrap_or(self)
     }
 
     /// Whether its GIL is no other interpreter's, or it is the main one.

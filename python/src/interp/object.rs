@@ -65,6 +65,11 @@ impl<'py> Object<'py> {
         Object { pointer: self.pointer, scope: PhantomData }
     }
 
+    /// Whether both are the same object.
+    pub(crate) fn is_same(&self, other: &Object<'_>) -> bool {
+        self.pointer == other.pointer
+    }
+
     /// Whether it is `None`.
     pub(crate) fn is_none(&self) -> bool {
         // SAFETY: Py_None gives the address of an immortal object of the interpreter.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Strings, bytes and numbers: from Rust to Python and back.
 
-use std::ffi::{CStr, c_longlong, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
 use pyo3::ffi;
@@ -73,15 +73,6 @@ impl<'py> Attached<'py> {
                 self,
                 ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), length(text.as_bytes())),
             )
-        }
-    }
-
-    /// A number as a decimal `str`.
-    pub(crate) fn number_as_text(self, number: i64) -> PyResult<Object<'py>> {
-        // SAFETY: PyUnicode_FromFormat wants a format and what it names: a long long for %lld.
-        unsafe {
-            let number: c_longlong = number;
-            Object::from_new(self, ffi::PyUnicode_FromFormat(c"%lld".as_ptr(), number))
         }
     }
 

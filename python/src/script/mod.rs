@@ -123,18 +123,19 @@ fn module<'py>(
     in_place: bool,
 ) -> PyResult<Module<'py>> {
     let script = py.interpreter().scripts().get(py, head.script)?;
-    if let Some(module) = script.loaded(py)? {
-        if !head.script_reloading || !is_changed(py, &module, head, context)? {
-            return Ok(Module::Whole(module));
+    let stale = script.loaded(py)?;
+    if let Some(module) = &stale {
+        if !head.script_reloading || !is_changed(py, module, head, context)? {
+            return Ok(stale.map_or(Module::Failed, Module::Whole));
         }
         if !in_place {
             return Ok(Module::Stale);
         }
     }
-    let is_current = |module: &Object<'py>| {
-        !head.script_reloading
-            || is_changed(py, module, head, context).is_ok_and(|changed| !changed)
-    };
+    // The script is not asked a second time whether it changed: what another thread has loaded
+    // meanwhile is new enough.
+    let is_current =
+        |module: &Object<'py>| stale.as_ref().is_none_or(|stale| !stale.is_same(module));
     let loaded = load::load(py, &script, head.script, context, Occasion::Request, is_current);
     Ok(loaded.map_or(Module::Failed, Module::Whole))
 }

@@ -129,6 +129,11 @@ impl Interpreters {
         let problem = match made {
             Some((seat, Ok(()))) => {
                 subs.insert(name.to_vec(), Some(seat.interpreter()));
+                if seat.interpreter().owns_gil() {
+                    let name = String::from_utf8_lossy(name);
+                    let text = format!("sub-interpreter '{name}' has a GIL of its own");
+                    log::process(Level::Info, &text);
+                }
                 return Some(seat);
             }
             Some((_, Err(traceback))) => traceback,

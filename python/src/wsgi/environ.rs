@@ -156,6 +156,20 @@ fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// The digits of a number, without a `String` for each request.
+fn decimal(digits: &mut [u8; 20], mut number: u64) -> &[u8] {
+    let mut start = digits.len();
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start = place;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(start..).unwrap_or_default()
+}
+
 fn version<'py>(py: Attached<'py>, numbers: (u32, u32, u32)) -> PyResult<Object<'py>> {
     let number = |number: u32| py.integer(i64::from(number));
     let (major, minor, patch) = (number(numbers.0)?, number(numbers.1)?, number(numbers.2)?);
@@ -257,8 +271,9 @@ impl Template {
                 environ.set_entry(py, name.get(py), &py.float(seconds(micros))?)?;
             }
         }
-        let start = extras.application_start;
-        environ.set_entry(py, names.script_start.get(py), &py.number_as_text(start)?)?;
+        let (mut digits, start) = ([0; 20], extras.application_start.unsigned_abs());
+        let script_start = py.latin1(decimal(&mut digits, start))?;
+        environ.set_entry(py, names.script_start.get(py), &script_start)?;
         Ok(environ)
     }
 
@@ -313,4 +328,16 @@ pub(super) fn is_head_request(request: &Request<'_>) -> bool {
         .entries()
         .find(|(name, _)| *name == Name::Numbered(REQUEST_METHOD))
         .is_some_and(|(_, value)| value == b"HEAD")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn numbers_have_their_digits() {
+        for number in [0, 7, 10, 1_700_000_000_000_000, u64::MAX] {
+            assert_eq!(decimal(&mut [0; 20], number), number.to_string().as_bytes());
+        }
+    }
 }
