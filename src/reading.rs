@@ -148,6 +148,12 @@ pub(crate) fn open_block(
     Ok(global.block.replace(global.blocks.len() - 1))
 }
 
+/// Whether a text begins with a number of its own.
+fn is_number(text: &str) -> bool {
+    text.strip_prefix("WSGI")
+        .is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn host_of(server: &Server<'_>) -> Host {
     Host {
         identity: server.identity(),
@@ -170,7 +176,10 @@ pub(crate) fn report<'a>(
             has_unlimited_bodies: server.body_limit() == Some(0),
         })
         .collect();
-    let warnings = global.warnings.iter().map(|text| format!("WSGI0315: {text}"));
+    let warnings = global.warnings.iter().map(|text| match text.split_once(": ") {
+        Some((number, _)) if is_number(number) => text.clone(),
+        _ => format!("WSGI0315: {text}"),
+    });
     let checked = lint::check(global, &servers, &|home| plan::interpreter(Some(home)));
     let unused = if is_test { lint::unused(global) } else { Vec::new() };
     let notices = global.notices.iter().map(|text| (false, text.clone()));

@@ -80,14 +80,9 @@ pub(crate) const HEADERS: [TrustedHeader; 15] = {
 };
 
 impl TrustedHeader {
-    /// The header of this name, in any case and with `_` for `-`.
+    /// The header of this name, in any case.
     pub(crate) fn named(name: &[u8]) -> Option<Self> {
-        HEADERS.into_iter().find(|header| {
-            header.name.len() == name.len()
-                && header.name.bytes().zip(name).all(|(known, byte)| {
-                    known.eq_ignore_ascii_case(if *byte == b'_' { &b'-' } else { byte })
-                })
-        })
+        HEADERS.into_iter().find(|header| header.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Names of all, for messages.
@@ -187,10 +182,11 @@ mod tests {
     #[test]
     fn headers_are_known_in_any_case() {
         assert_eq!(
-            TrustedHeader::named(b"x_forwarded-FOR").unwrap().variable,
+            TrustedHeader::named(b"x-forwarded-FOR").unwrap().variable,
             "HTTP_X_FORWARDED_FOR"
         );
         assert_eq!(TrustedHeader::named(b"Forwarded"), None);
+        assert_eq!(TrustedHeader::named(b"X_Forwarded_For"), None);
         for header in HEADERS {
             let variable = format!("HTTP_{}", header.name.to_uppercase().replace('-', "_"));
             assert_eq!(variable, header.variable);

@@ -200,11 +200,18 @@ fn free_threading(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     })?;
     if value {
         here.context.warn(
-            "WSGIFreeThreading On has no effect: free-threaded builds of Python are not supported"
+            "WSGI0200: WSGIFreeThreading On has no effect: free-threaded builds of Python are not supported"
                 .into(),
         );
     }
-    here.global()?;
+    let global = here.global()?;
+    let block = global.block.and_then(|block| global.blocks.get(block));
+    if block.is_some_and(|block| block.application_group.is_some()) {
+        here.context.warn(
+            "WSGI0201: WSGIFreeThreading is for whole processes, and ignored for one application group"
+                .into(),
+        );
+    }
     Ok(())
 }
 
@@ -224,7 +231,8 @@ pub(crate) fn parse_block(line: &[u8]) -> Result<Block, String> {
                 "<WSGIInterpreterOptions> selector \"{word}\" is not of the form name=value: write process-group=name or application-group=name"
             )
         })?;
-        let place = match name.to_ascii_lowercase().as_str() {
+        let name = name.to_ascii_lowercase();
+        let place = match name.as_str() {
             "process-group" => &mut block.process_group,
             "application-group" => &mut block.application_group,
             _ => {
