@@ -16,12 +16,15 @@ use crate::httpd::server::Server;
 use crate::os::identity;
 use crate::supervisor::plan;
 
+/// Compiles a regular expression; None when it is none.
+pub(crate) type Compile<'a> = dyn Fn(&[u8]) -> Option<Arc<dyn Pattern>> + 'a;
+
 /// What a directive asks of, and tells to, its reader.
 struct Reader<'a> {
     /// The directive.
     command: Command<'a>,
     /// Compiles regular expressions.
-    compile: &'a dyn Fn(&[u8]) -> Option<Arc<dyn Pattern>>,
+    compile: &'a Compile<'a>,
     /// Warnings of this directive.
     warnings: Vec<String>,
     /// Notices of this directive.
@@ -99,7 +102,7 @@ pub(crate) fn directive(
     directive: &Directive,
     command: Command<'_>,
     records: Records<'_>,
-    compile: &dyn Fn(&[u8]) -> Option<Arc<dyn Pattern>>,
+    compile: &Compile<'_>,
     line: &[u8],
 ) -> Result<(), String> {
     let in_block = records.global.as_ref().is_some_and(|global| global.block.is_some());

@@ -244,8 +244,8 @@ mod tests {
         assert_eq!(matched("/x/$1.wsgi", "/a/b/c/d", &groups).as_deref(), Some("/x/a.wsgi/d"));
         assert_eq!(matched("/x/$0$9", "/a/b/c/d", &groups).as_deref(), Some("/x//a/b/c/d"));
         assert_eq!(matched(r"/x\$1", "/a", &[0..2, 1..2]).as_deref(), Some("/x$1"));
-        assert_eq!(matched("/x", "/a", &[0..0]), None);
-        assert_eq!(matched("/x", "/a/b", &[0..1]).as_deref(), Some("/x/a/b"));
+        assert_eq!(matched("/x", "/a", &[0..0, 0..0]), None);
+        assert_eq!(matched("/x", "/a/b", &[0..1, 0..1]).as_deref(), Some("/x/a/b"));
     }
 
     #[test]

@@ -18,26 +18,6 @@ const WORLD_WRITABLE: u32 = 0o002;
 /// The group may write.
 const GROUP_WRITABLE: u32 = 0o020;
 
-/// Checks the file that the URL is mapped to.
-///
-/// # Errors
-/// What is wrong, for the log; the client gets 403.
-pub(crate) fn check(request: &Request<'_>, options: &Options) -> Result<(), String> {
-    if options.script_group.is_none() && options.script_user.is_none() {
-        return Ok(());
-    }
-    let path = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
-    let file = request.file_owner();
-    let parent = || path.parent().unwrap_or(path).metadata().ok();
-    if let Some(gid) = options.script_group {
-        check_group(gid, path, file, parent())?;
-    }
-    if let Some(user) = &options.script_user {
-        check_user(user.uid, path, file, parent())?;
-    }
-    Ok(())
-}
-
 /// Owner and mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileOwner {
@@ -49,104 +29,134 @@ pub(crate) struct FileOwner {
     pub(crate) mode: u32,
 }
 
-fn check_group(
-    wanted: u32,
-    path: &Path,
-    file: Option<FileOwner>,
-    parent: Option<std::fs::Metadata>,
-) -> Result<(), String> {
-    let shown = path.display();
-    let Some(file) = file else {
-        return Err(format!("WSGI0153: Group information not available for WSGI script '{shown}'"));
-    };
-    if !identity::has_group(file.gid) {
-        return Err(format!(
-            "WSGI0154: Unable to determine group of WSGI script '{shown}': there is no group with the id {}",
-            file.gid
-        ));
-    }
-    if file.gid != wanted {
-        return Err(format!(
-            "WSGI0155: Group of WSGI script '{shown}' does not match the required group (script-group)"
-        ));
-    }
-    if file.mode & WORLD_WRITABLE != 0 {
-        return Err(format!("WSGI0157: World writable permissions on WSGI script '{shown}'"));
-    }
-    let Some(parent) = parent else {
-        return Err(format!("WSGI0158: Unable to stat the directory of WSGI script '{shown}'"));
-    };
-    if !identity::has_group(parent.gid()) {
-        return Err(format!(
-            "WSGI0159: Unable to determine group of the directory of WSGI script '{shown}': there is no group with the id {}",
-            parent.gid()
-        ));
-    }
-    if parent.gid() != wanted {
-        return Err(format!(
-            "WSGI0160: Group of the directory of WSGI script '{shown}' does not match the required group (script-group)"
-        ));
-    }
-    if parent.mode() & WORLD_WRITABLE != 0 {
-        return Err(format!(
-            "WSGI0161: World writable permissions on the directory of WSGI script '{shown}'"
-        ));
-    }
-    Ok(())
+/// What is checked of a file and of its directory, with mod_wsgi's numbers.
+struct Rule {
+    /// "Owner" or "Group".
+    noun: &'static str,
+    /// The option that asks for it.
+    option: &'static str,
+    /// The id that is compared.
+    id: fn(&FileOwner) -> u32,
+    /// Whether an id has a name.
+    exists: fn(u32) -> bool,
+    /// For the file.
+    file: Numbers,
+    /// For its directory.
+    directory: Numbers,
 }
 
-fn check_user(
-    wanted: u32,
-    path: &Path,
-    file: Option<FileOwner>,
-    parent: Option<std::fs::Metadata>,
-) -> Result<(), String> {
-    let shown = path.display();
-    let Some(file) = file else {
-        return Err(format!("WSGI0162: Owner information not available for WSGI script '{shown}'"));
-    };
-    if !identity::has_user(file.uid) {
-        return Err(format!(
-            "WSGI0163: Unable to determine owner of WSGI script '{shown}': there is no user with the id {}",
-            file.uid
-        ));
+/// Numbers of what is wrong with one of the two.
+struct Numbers {
+    /// Nothing is known of it.
+    missing: &'static str,
+    /// Its id has no name.
+    nameless: &'static str,
+    /// Its id is another one.
+    other: &'static str,
+    /// Bits that must not be set, in the order in which they are looked at.
+    writable: &'static [(u32, &'static str, &'static str)],
+}
+
+const GROUP: Rule = Rule {
+    noun: "Group",
+    option: "script-group",
+    id: |file| file.gid,
+    exists: identity::has_group,
+    file: Numbers {
+        missing: "WSGI0153",
+        nameless: "WSGI0154",
+        other: "WSGI0155",
+        writable: &[(WORLD_WRITABLE, "World", "WSGI0157")],
+    },
+    directory: Numbers {
+        missing: "WSGI0158",
+        nameless: "WSGI0159",
+        other: "WSGI0160",
+        writable: &[(WORLD_WRITABLE, "World", "WSGI0161")],
+    },
+};
+
+const USER: Rule = Rule {
+    noun: "Owner",
+    option: "script-user",
+    id: |file| file.uid,
+    exists: identity::has_user,
+    file: Numbers {
+        missing: "WSGI0162",
+        nameless: "WSGI0163",
+        other: "WSGI0164",
+        writable: &[(GROUP_WRITABLE, "Group", "WSGI0166"), (WORLD_WRITABLE, "World", "WSGI0168")],
+    },
+    directory: Numbers {
+        missing: "WSGI0169",
+        nameless: "WSGI0170",
+        other: "WSGI0171",
+        writable: &[(WORLD_WRITABLE, "World", "WSGI0172"), (GROUP_WRITABLE, "Group", "WSGI0173")],
+    },
+};
+
+/// Checks the file that the URL is mapped to.
+///
+/// # Errors
+/// What is wrong, for the log; the client gets 403.
+pub(crate) fn check(request: &Request<'_>, options: &Options) -> Result<(), String> {
+    let wanted = options.script_group.map(|gid| (&GROUP, gid));
+    let wanted = wanted.or_else(|| options.script_user.as_ref().map(|user| (&USER, user.uid)));
+    let Some((rule, id)) = wanted else { return Ok(()) };
+    let path = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    let parent = path.parent().unwrap_or(path).metadata().ok().map(|found| FileOwner {
+        uid: found.uid(),
+        gid: found.gid(),
+        mode: found.mode(),
+    });
+    rule.check(id, path, request.file_owner(), parent)
+}
+
+impl Rule {
+    fn check(
+        &self,
+        wanted: u32,
+        path: &Path,
+        file: Option<FileOwner>,
+        directory: Option<FileOwner>,
+    ) -> Result<(), String> {
+        let shown = path.display();
+        self.check_one(wanted, &self.file, file, &format!("WSGI script '{shown}'"))?;
+        let what = format!("the directory of WSGI script '{shown}'");
+        self.check_one(wanted, &self.directory, directory, &what)
     }
-    if file.uid != wanted {
-        return Err(format!(
-            "WSGI0164: Owner of WSGI script '{shown}' does not match the required user (script-user)"
-        ));
+
+    fn check_one(
+        &self,
+        wanted: u32,
+        numbers: &Numbers,
+        found: Option<FileOwner>,
+        what: &str,
+    ) -> Result<(), String> {
+        let Self { noun, option, id, exists, .. } = self;
+        let Some(found) = found else {
+            return Err(format!(
+                "{}: {noun} information not available for {what}",
+                numbers.missing
+            ));
+        };
+        let known = id(&found);
+        if !exists(known) {
+            return Err(format!("{}: {noun} of {what} has no name: {known}", numbers.nameless));
+        }
+        if known != wanted {
+            return Err(format!(
+                "{}: {noun} of {what} does not match the required one ({option})",
+                numbers.other
+            ));
+        }
+        match numbers.writable.iter().find(|(bits, _, _)| found.mode & bits != 0) {
+            Some((_, whose, number)) => {
+                Err(format!("{number}: {whose} writable permissions on {what} ({option})"))
+            }
+            None => Ok(()),
+        }
     }
-    if file.mode & GROUP_WRITABLE != 0 {
-        return Err(format!("WSGI0166: Group writable permissions on WSGI script '{shown}'"));
-    }
-    if file.mode & WORLD_WRITABLE != 0 {
-        return Err(format!("WSGI0168: World writable permissions on WSGI script '{shown}'"));
-    }
-    let Some(parent) = parent else {
-        return Err(format!("WSGI0169: Unable to stat the directory of WSGI script '{shown}'"));
-    };
-    if !identity::has_user(parent.uid()) {
-        return Err(format!(
-            "WSGI0170: Unable to determine owner of the directory of WSGI script '{shown}': there is no user with the id {}",
-            parent.uid()
-        ));
-    }
-    if parent.uid() != wanted {
-        return Err(format!(
-            "WSGI0171: Owner of the directory of WSGI script '{shown}' does not match the required user (script-user)"
-        ));
-    }
-    if parent.mode() & WORLD_WRITABLE != 0 {
-        return Err(format!(
-            "WSGI0172: World writable permissions on the directory of WSGI script '{shown}'"
-        ));
-    }
-    if parent.mode() & GROUP_WRITABLE != 0 {
-        return Err(format!(
-            "WSGI0173: Group writable permissions on the directory of WSGI script '{shown}'"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -157,19 +167,19 @@ mod tests {
     fn what_may_be_written_by_others_is_refused() {
         let root = |mode| Some(FileOwner { uid: 0, gid: 0, mode });
         let path = Path::new("/etc/passwd");
-        let parent = || Path::new("/etc").metadata().ok();
-        assert_eq!(check_user(0, path, root(0o644), parent()), Ok(()));
-        assert_eq!(check_group(0, path, root(0o664), parent()), Ok(()));
+        let parent = || root(0o755);
+        assert_eq!(USER.check(0, path, root(0o644), parent()), Ok(()));
+        assert_eq!(GROUP.check(0, path, root(0o664), parent()), Ok(()));
         for (result, number) in [
-            (check_user(0, path, None, parent()), "WSGI0162"),
-            (check_user(1, path, root(0o644), parent()), "WSGI0164"),
-            (check_user(0, path, root(0o664), parent()), "WSGI0166"),
-            (check_user(0, path, root(0o646), parent()), "WSGI0168"),
-            (check_user(0, path, root(0o644), None), "WSGI0169"),
-            (check_group(0, path, None, parent()), "WSGI0153"),
-            (check_group(1, path, root(0o644), parent()), "WSGI0155"),
-            (check_group(0, path, root(0o646), parent()), "WSGI0157"),
-            (check_group(0, path, root(0o644), None), "WSGI0158"),
+            (USER.check(0, path, None, parent()), "WSGI0162"),
+            (USER.check(1, path, root(0o644), parent()), "WSGI0164"),
+            (USER.check(0, path, root(0o664), parent()), "WSGI0166"),
+            (USER.check(0, path, root(0o646), parent()), "WSGI0168"),
+            (USER.check(0, path, root(0o644), None), "WSGI0169"),
+            (GROUP.check(0, path, None, parent()), "WSGI0153"),
+            (GROUP.check(1, path, root(0o644), parent()), "WSGI0155"),
+            (GROUP.check(0, path, root(0o646), parent()), "WSGI0157"),
+            (GROUP.check(0, path, root(0o644), None), "WSGI0158"),
         ] {
             let error = result.unwrap_err();
             assert!(error.starts_with(number), "{error}");

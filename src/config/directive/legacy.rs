@@ -2,22 +2,13 @@
 //! Directives that mod_wsgi 4 had and 6 has not: accepted, so that old configurations load.
 #![forbid(unsafe_code)]
 
-use super::{Action, Directive, Place};
-
-/// A directive that nothing hears.
-const fn legacy(
-    name: &'static std::ffi::CStr,
-    usage: &'static str,
-    meaning: &'static std::ffi::CStr,
-    action: Action,
-) -> Directive {
-    Directive { name, place: Place::Global, usage, default: "none", meaning, action }
-}
+use super::{Action, Directive, global};
 
 pub(super) const DIRECTIVES: &[Directive] = &[
-    legacy(
+    global(
         c"WSGILazyInitialization",
         "On|Off",
+        "none",
         c"Of mod_wsgi 4; no effect: Python starts in the process that needs it",
         Action::GlobalBoolean(|global, _| {
             global.notice(
@@ -26,15 +17,17 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             );
         }),
     ),
-    legacy(
+    global(
         c"WSGINewRelicConfigFile",
         "file-path",
+        "none",
         c"Of mod_wsgi 4; no effect: newrelic-admin or the WSGI script starts the agent",
         Action::GlobalText(|global, _| global.notice(new_relic("WSGINewRelicConfigFile"))),
     ),
-    legacy(
+    global(
         c"WSGINewRelicEnvironment",
         "name",
+        "none",
         c"Of mod_wsgi 4; no effect: newrelic-admin or the WSGI script starts the agent",
         Action::GlobalText(|global, _| global.notice(new_relic("WSGINewRelicEnvironment"))),
     ),

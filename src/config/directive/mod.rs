@@ -129,6 +129,17 @@ pub(crate) struct Directive {
     pub(crate) action: Action,
 }
 
+/// A main-server directive.
+const fn global(
+    name: &'static std::ffi::CStr,
+    usage: &'static str,
+    default: &'static str,
+    meaning: &'static std::ffi::CStr,
+    action: Action,
+) -> Directive {
+    Directive { name, place: Place::Global, usage, default, meaning, action }
+}
+
 const FAMILIES: [&[Directive]; 6] = [
     routing::DIRECTIVES,
     server::DIRECTIVES,

@@ -3,7 +3,7 @@
 //! `<WSGIInterpreterOptions>`, for some of them.
 #![forbid(unsafe_code)]
 
-use super::{Action, Directive, Here, Place};
+use super::{Action, Directive, Here, Place, global};
 use crate::config::words::{self, Words, text};
 use crate::config::{Block, HashSeed, InterpreterOptions, fold_global};
 
@@ -18,17 +18,6 @@ const fn option(
 ) -> Directive {
     let action = Action::OptionBoolean(set);
     Directive { name, place: Place::Global, usage: BOOLEAN, default, meaning, action }
-}
-
-/// A main-server directive of any other kind.
-const fn global(
-    name: &'static std::ffi::CStr,
-    usage: &'static str,
-    default: &'static str,
-    meaning: &'static std::ffi::CStr,
-    action: Action,
-) -> Directive {
-    Directive { name, place: Place::Global, usage, default, meaning, action }
 }
 
 pub(super) const DIRECTIVES: &[Directive] = &[

@@ -2,20 +2,9 @@
 //! Directives of process groups, sockets, embedded mode and what is measured.
 #![forbid(unsafe_code)]
 
-use super::{Action, Directive, Here, Place};
+use super::{Action, Directive, Here, Place, global};
 use crate::config::daemon_process;
 use crate::config::words::{self, Words, text};
-
-/// A main-server directive.
-const fn global(
-    name: &'static std::ffi::CStr,
-    usage: &'static str,
-    default: &'static str,
-    meaning: &'static std::ffi::CStr,
-    action: Action,
-) -> Directive {
-    Directive { name, place: Place::Global, usage, default, meaning, action }
-}
 
 const BOOLEAN: &str = "On|Off";
 
