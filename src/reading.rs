@@ -183,8 +183,10 @@ pub(crate) fn report<'a>(
         Some((number, _)) if is_number(number) => text.clone(),
         _ => format!("WSGI0315: {text}"),
     });
-    let checked = lint::check(global, &servers, &|home| plan::interpreter(Some(home)));
-    let unused = if is_test { lint::unused(global) } else { Vec::new() };
+    let interpreter = |home: &[u8]| plan::interpreter(Some(home));
+    let checked = lint::check(global, &servers, &interpreter);
+    let before_start =
+        if is_test { lint::check_before_start(global, &interpreter) } else { Vec::new() };
     let notices = global.notices.iter().map(|text| (false, text.clone()));
-    warnings.chain(checked).chain(unused).map(|text| (true, text)).chain(notices).collect()
+    warnings.chain(checked).chain(before_start).map(|text| (true, text)).chain(notices).collect()
 }

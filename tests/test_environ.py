@@ -5,8 +5,13 @@ How a request finds its script and its groups is in test_mapping.py and test_gro
 """
 
 import time
+from urllib.parse import quote
 
 import pytest
+
+from harness import tls
+from harness.plugin import differs
+from harness.under_test import OURS
 
 
 def environ_of(response) -> dict:
@@ -19,12 +24,16 @@ def types_of(response) -> dict[str, str]:
     return {key: kind for key, (kind, _) in response.json.items()}
 
 
+# Ours has the name of mod_wsgi 4.9, too.
+OLD_NAMES = {"mod_wsgi.script_start"} if OURS else set()
+
+
 def test_environ_is_a_plain_dict(site):
     assert site.get("/environ").header("X-Environ-Type") == "dict"
 
 
 def test_keys_of_a_bare_request(site):
-    assert set(environ_of(site.get("/environ"))) == {
+    assert set(environ_of(site.get("/environ"))) - OLD_NAMES == {
         "CONTEXT_DOCUMENT_ROOT",
         "CONTEXT_PREFIX",
         "DOCUMENT_ROOT",
@@ -82,7 +91,8 @@ def test_cgi_values_are_str(site):
 
 def test_types_of_the_other_values(site):
     kinds = types_of(site.get("/environ"))
-    assert {key: kind for key, kind in kinds.items() if not key.isupper()} == {
+    others = {key: kind for key, kind in kinds.items() if not key.isupper()}
+    assert others == dict.fromkeys(OLD_NAMES, "str") | {
         "apache.version": "tuple",
         "mod_wsgi.application_group": "str",
         "mod_wsgi.application_start": "float",
@@ -472,6 +482,239 @@ def test_concurrency_flags_in_embedded_mode(configured, mpm):
     assert environ["wsgi.multithread"] is (mpm != "prefork")
     assert environ["wsgi.multiprocess"] is True
     assert environ["wsgi.run_once"] is False
+
+
+# What httpd and its other modules set
+
+
+@pytest.fixture(scope="module")
+def surroundings(module_server_factory):
+    server = module_server_factory(
+        """
+WSGIDaemonProcess main
+WSGIApplicationGroup %{GLOBAL}
+Define ENVIRON ${APPS}/environ/app.wsgi
+<Macro Everything $mode $group>
+    WSGIScriptAlias /$mode ${ENVIRON} process-group=$group
+    WSGIScriptAlias /$mode-error ${ENVIRON} process-group=$group
+    WSGIScriptAlias /$mode-auth ${ENVIRON} process-group=$group
+    <Location /$mode/spelling>
+        SetEnv http_host fake
+        SetEnv Server_Name fake
+        SetEnv remote_user nobody
+    </Location>
+    Alias /$mode/gone ${ROOT}/htdocs/no-such-file
+    Alias /$mode-auth/gone ${ROOT}/htdocs/no-such-file
+    <LocationMatch ^/$mode(-auth)?/gone>
+        ErrorDocument 404 /$mode-error/page
+        SetEnv SET_BEFORE "a value"
+    </LocationMatch>
+    <LocationMatch ^/$mode/gone/qualified>
+        ErrorDocument 404 /$mode-error/qualified
+    </LocationMatch>
+    <Location /$mode-error/qualified>
+        QualifyRedirectURL On
+    </Location>
+    <Location /$mode/current-uri>
+        CGIVar REQUEST_URI current-uri
+    </Location>
+    <Location /$mode/cgi-pass>
+        CGIPassAuth On
+    </Location>
+    <Location /$mode/cgi-pass-off>
+        CGIPassAuth Off
+    </Location>
+    <Location /$mode/absent>
+        SetEnv GATEWAY_INTERFACE CGI/9
+    </Location>
+    <Location /$mode-auth>
+        AuthType Basic
+        AuthName realm
+        AuthBasicProvider file
+        AuthUserFile ${ROOT}/conf/passwords
+        Require valid-user
+    </Location>
+    RewriteRule ^/$mode/rewritten/(.*)$ /$mode/target/$1?new [PT,E=BY_RULE:$1]
+    RewriteRule ^/$mode/forbidden - [E=SEEN:yes]
+</Macro>
+RewriteEngine On
+Use Everything embedded %{GLOBAL}
+Use Everything daemon main
+SetEnvIf User-Agent "^Test(.*)" BY_HEADER=$1 SECOND
+PassEnv GIVEN_TO_HTTPD
+""",
+        modules=(
+            *("macro", "rewrite", "unique_id", "auth_basic", "authn_core", "authn_file"),
+            "authz_user",
+        ),
+        environment={"GIVEN_TO_HTTPD": "from outside"},
+        start=False,
+    )
+    server.write("conf/passwords", "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")  # "secret"
+    return server.start()
+
+
+BASIC = {"Authorization": "Basic YW5uOnNlY3JldA=="}
+
+
+def test_first_spelling_of_a_key_wins(surroundings, mode):
+    """httpd's tables have no case: what is computed replaces the value and not the name."""
+    environ = environ_of(surroundings.get(f"/{mode}/spelling"))
+    assert environ["http_host"] == f"127.0.0.1:{surroundings.port}"
+    assert environ["Server_Name"] == "127.0.0.1"
+    assert environ["remote_user"] == "nobody"
+    assert not {"HTTP_HOST", "SERVER_NAME", "REMOTE_USER"} & set(environ)
+
+
+def test_variables_of_other_modules(surroundings, mode):
+    headers = {"User-Agent": "Test client"}
+    environ = environ_of(surroundings.get(f"/{mode}/rewritten/x/y?old", headers=headers))
+    assert environ["BY_RULE"] == "x/y"
+    assert environ["BY_HEADER"] == " client"
+    assert environ["SECOND"] == "1"
+    assert environ["GIVEN_TO_HTTPD"] == "from outside"
+    assert environ["PATH_INFO"] == "/target/x/y"
+    assert environ["QUERY_STRING"] == "new"
+    assert environ["REQUEST_URI"] == f"/{mode}/rewritten/x/y?old"
+
+
+def test_unique_id(surroundings, mode):
+    ids = [environ_of(surroundings.get(f"/{mode}"))["UNIQUE_ID"] for _ in range(2)]
+    assert len(set(ids)) == 2
+
+
+def test_internal_redirect(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/gone?q", headers={"X-Sent": "1"}))
+    assert environ["REDIRECT_STATUS"] == "404"
+    assert environ["REDIRECT_URL"] == f"/{mode}/gone"
+    assert environ["REDIRECT_QUERY_STRING"] == "q"
+    assert environ["REDIRECT_SET_BEFORE"] == "a value"
+    assert environ["REQUEST_URI"] == f"/{mode}/gone?q"
+    assert environ["REQUEST_METHOD"] == "GET"
+    assert environ["SCRIPT_NAME"] == f"/{mode}-error"
+    assert environ["PATH_INFO"] == "/page"
+    assert environ["HTTP_X_SENT"] == "1"
+    assert "SET_BEFORE" not in environ
+
+
+def test_qualified_redirect_url(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/gone/qualified/x"))
+    host = f"http://127.0.0.1:{surroundings.port}"
+    assert environ["REDIRECT_URL"] == f"{host}/{mode}/gone/qualified/x"
+
+
+def test_user_before_an_internal_redirect(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}-auth/gone", headers=BASIC))
+    assert environ["REDIRECT_REMOTE_USER"] == "ann"
+    assert "REMOTE_USER" not in environ
+
+
+@pytest.mark.difference("what is said to daemon processes is for nobody else")
+def test_inner_keys_after_a_redirect_by_the_application(server_factory):
+    """A 200 with a Location that is a path is a redirect inside httpd, in daemon mode."""
+    server = server_factory("""
+WSGIDaemonProcess main
+WSGIApplicationGroup %{GLOBAL}
+WSGIProcessGroup main
+WSGIScriptAlias /respond ${APPS}/respond/app.wsgi
+WSGIScriptAlias /environ ${APPS}/environ/app.wsgi
+""")
+    answer = ("200 OK", [("Location", "/environ/there"), ("Content-Type", "text/plain")], [b""])
+    environ = environ_of(server.get(f"/respond?{quote(repr(answer))}"))
+    assert environ["PATH_INFO"] == "/there"
+    assert environ["REDIRECT_URL"] == "/respond"
+    inner = {key for key in environ if "mod_wsgi.x-" in key}
+    assert bool(inner) is differs(upstream=True, ours=False)
+
+
+def test_current_uri(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/current-uri/x%20y?q"))
+    assert environ["REQUEST_URI"] == f"/{mode}/current-uri/x y"
+
+
+def test_cgi_pass_auth(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/cgi-pass", headers=CREDENTIALS))
+    assert environ["HTTP_AUTHORIZATION"] == "Bearer secret"
+    assert environ["HTTP_PROXY_AUTHORIZATION"] == "Basic other"
+    environ = environ_of(surroundings.get(f"/{mode}/cgi-pass-off", headers=CREDENTIALS))
+    assert not {key for key in environ if "AUTHORIZATION" in key}
+
+
+def test_user(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}-auth", headers=BASIC))
+    assert environ["REMOTE_USER"] == "ann"
+    assert environ["AUTH_TYPE"] == "Basic"
+    assert "HTTP_AUTHORIZATION" not in environ
+    environ = environ_of(surroundings.get(f"/{mode}", headers=BASIC))
+    assert not {"REMOTE_USER", "AUTH_TYPE", "REDIRECT_REMOTE_USER"} & set(environ)
+
+
+ABSENT = {"PATH_TRANSLATED", "SERVER_SIGNATURE", "REMOTE_HOST", "REMOTE_IDENT", "PATH"}
+ABSENT |= {"LD_LIBRARY_PATH", "GATEWAY_INTERFACE", "HTTPS", "mod_wsgi.mount_point"}
+ABSENT |= {"apache.request_rec", "mod_ssl.is_https", "mod_ssl.var_lookup"}
+# Of mod_wsgi 4.9.
+ABSENT |= {"mod_wsgi.total_requests", "mod_wsgi.thread_requests", "mod_wsgi.magic"}
+ABSENT |= {"mod_wsgi.script_reloading", "mod_wsgi.enable_sendfile", "mod_wsgi.ignore_activity"}
+
+
+def test_keys_that_are_absent(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/x"))
+    assert not ABSENT & set(environ)
+    assert not {key for key in environ if "mod_wsgi.x-" in key}
+
+
+def test_variable_of_the_configuration_that_is_not_computed(surroundings, mode):
+    environ = environ_of(surroundings.get(f"/{mode}/absent"))
+    assert environ["GATEWAY_INTERFACE"] == "CGI/9"
+
+
+@pytest.mark.ours_only("mod_wsgi 6 has application_start only")
+def test_script_start_of_mod_wsgi_4(site):
+    """The older name: microseconds, as text."""
+    response = site.get("/environ")
+    environ = environ_of(response)
+    assert types_of(response)["mod_wsgi.script_start"] == "str"
+    start = int(environ["mod_wsgi.script_start"]) / 1e6
+    assert abs(start - environ["mod_wsgi.application_start"]) < 0.001
+
+
+@pytest.fixture(scope="module")
+def encrypted(module_server_factory):
+    server = module_server_factory(
+        """
+WSGIDaemonProcess main
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /embedded ${APPS}/environ/app.wsgi
+WSGIScriptAlias /daemon ${APPS}/environ/app.wsgi process-group=main
+<LocationMatch /variables$>
+    SSLOptions +StdEnvVars
+</LocationMatch>
+"""
+        + tls.HOST,
+        modules=("ssl", "socache_shmcb"),
+        ports=("tls",),
+        start=False,
+    )
+    tls.write_certificate(server)
+    return server.start()
+
+
+def test_encrypted_connection(encrypted, mode):
+    environ = environ_of(tls.get(encrypted, f"/{mode}"))
+    assert environ["wsgi.url_scheme"] == environ["REQUEST_SCHEME"] == "https"
+    assert environ["SERVER_PORT"] == str(encrypted.ports["tls"])
+    assert "HTTPS" not in environ
+    assert not {key for key in environ if key.startswith("SSL_") and key != "SSL_TLS_SNI"}
+
+
+def test_variables_of_mod_ssl(encrypted, mode):
+    environ = environ_of(tls.get(encrypted, f"/{mode}/variables"))
+    assert environ["SSL_PROTOCOL"].startswith("TLS")
+    assert environ["SSL_SERVER_S_DN_CN"] == "localhost"
+    assert environ["SSL_CIPHER"]
+    plain = environ_of(encrypted.get(f"/{mode}/variables"))
+    assert plain["wsgi.url_scheme"] == "http"
+    assert not {key for key in plain if key.startswith("SSL_")}
 
 
 def test_environ_is_new_for_each_request(site):

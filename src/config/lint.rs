@@ -29,7 +29,7 @@ pub(crate) fn check(
 ) -> Vec<String> {
     let mut lines = Vec::new();
     references(global, servers, &mut lines);
-    pythons(global, interpreter, &mut lines);
+    paths(global, interpreter, &mut lines);
     scripts(global, &mut lines);
     for server in servers {
         traps(server, &mut lines);
@@ -79,10 +79,13 @@ fn can_reach(group: &Group, host: &Host, servers: &[ServerFacts<'_>]) -> bool {
         || server_name(&group.host, servers) == server_name(host, servers)
 }
 
-/// Groups that nothing goes to: worth a line while the configuration is written, and none at each
-/// start.
-pub(crate) fn unused(global: &Global) -> Vec<String> {
-    let mut lines = Vec::new();
+/// What is worth a line while the configuration is written, and none at each start: groups that
+/// nothing goes to, and homes without an interpreter, which the start itself finds out.
+pub(crate) fn check_before_start(
+    global: &Global,
+    interpreter: &dyn Fn(&[u8]) -> PathBuf,
+) -> Vec<String> {
+    let mut lines = homes(global, interpreter);
     if global.is_dynamic {
         return lines;
     }
@@ -99,19 +102,26 @@ pub(crate) fn unused(global: &Global) -> Vec<String> {
     lines
 }
 
-fn pythons(global: &Global, interpreter: &dyn Fn(&[u8]) -> PathBuf, lines: &mut Vec<String>) {
+fn homes(global: &Global, interpreter: &dyn Fn(&[u8]) -> PathBuf) -> Vec<String> {
+    let mut lines = Vec::new();
     if let Some(home) = &global.python_home {
-        home_of("WSGIPythonHome", home, "", interpreter, lines);
+        home_of("WSGIPythonHome", home, "", interpreter, &mut lines);
     }
+    for group in &global.groups {
+        let said = format!("python-home of process group '{}'", text(&group.process.name));
+        if let Some(home) = &group.process.options.python_home {
+            home_of(&said, home, &group.place, interpreter, &mut lines);
+        }
+    }
+    lines
+}
+
+fn paths(global: &Global, interpreter: &dyn Fn(&[u8]) -> PathBuf, lines: &mut Vec<String>) {
     let default = global.python_home.as_deref().unwrap_or_default();
     let embedded = global.options.python_path.as_deref();
     path_of("WSGIPythonPath", &interpreter(default), embedded, "", lines);
     for group in &global.groups {
         let options = &group.process.options;
-        let said = format!("python-home of process group '{}'", text(&group.process.name));
-        if let Some(home) = &options.python_home {
-            home_of(&said, home, &group.place, interpreter, lines);
-        }
         let said = format!("python-path of process group '{}'", text(&group.process.name));
         let program = interpreter(options.python_home.as_deref().unwrap_or(default));
         path_of(&said, &program, options.python_path.as_deref(), &group.place, lines);
@@ -240,12 +250,16 @@ mod tests {
         global
     }
 
+    fn interpreter(home: &[u8]) -> PathBuf {
+        Path::new(OsStr::from_bytes(home)).join("bin/python")
+    }
+
     fn told(global: &Global, servers: &[ServerFacts<'_>]) -> Vec<String> {
-        check(global, servers, &|home| Path::new(OsStr::from_bytes(home)).join("bin/python"))
+        check(global, servers, &interpreter)
     }
 
     fn assert_told(global: &Global, needles: &[&str]) {
-        let lines = [told(global, &[]), unused(global)].concat();
+        let lines = [told(global, &[]), check_before_start(global, &interpreter)].concat();
         assert_eq!(lines.len(), needles.len(), "{lines:?}");
         for (line, needle) in lines.iter().zip(needles) {
             assert!(line.contains(needle), "{line}");

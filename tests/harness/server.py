@@ -213,6 +213,8 @@ class Server:
         if self._popen is None:
             return []
         self._note_shared_memory()
+        # A worker of the event MPM may be about to keep a connection while its child stops.
+        self.tolerate_log("AH03093: process_socket: apr_pollset_add failure for keep alive")
         popen, self._popen = self._popen, None
         if popen.poll() is None:
             popen.send_signal(number)
