@@ -19,7 +19,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_get_brigade",
     "ap_get_limit_req_body",
     "ap_get_module_config",
-    "ap_get_remote_host",
+    "ap_get_useragent_host",
     "ap_get_server_banner",
     "ap_get_server_description",
     "ap_get_server_name",

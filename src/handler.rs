@@ -42,7 +42,7 @@ pub(crate) fn handle(
     }
     let mut route = routing::resolve(request, &settings, handler);
     if let Some(script) = settings.dispatch_script()
-        && let Err(status) = access::dispatch(request, script, &settings, &mut route)
+        && let Err(status) = access::dispatch(request, script, &settings, handler, &mut route)
     {
         return Some(i32::from(status));
     }

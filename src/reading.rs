@@ -106,8 +106,9 @@ pub(crate) fn directive(
     line: &[u8],
 ) -> Result<(), String> {
     let in_block = records.global.as_ref().is_some_and(|global| global.block.is_some());
+    let is_virtual = command.server().is_some_and(|server| server.is_virtual());
     if directive.place == Place::Global
-        && !in_block
+        && (!in_block || is_virtual)
         && let Some(problem) = command.problem_outside_main_server()
     {
         return Err(words::text(problem));
@@ -184,7 +185,7 @@ pub(crate) fn report<'a>(
         _ => format!("WSGI0315: {text}"),
     });
     let interpreter = |home: &[u8]| plan::interpreter(Some(home));
-    let checked = lint::check(global, &servers, &interpreter);
+    let checked = lint::check(global, &servers);
     let before_start =
         if is_test { lint::check_before_start(global, &interpreter) } else { Vec::new() };
     let notices = global.notices.iter().map(|text| (false, text.clone()));

@@ -3,13 +3,18 @@
 //! The same in both modes: here it becomes the payload of a `Request` frame.
 #![forbid(unsafe_code)]
 
+use mod_wsgi_protocol::frame::MAX_HEAD;
 use mod_wsgi_protocol::hook::{Hook, encode_arguments};
 use mod_wsgi_protocol::request::{Body, Head};
 
 use crate::access::Question;
 use crate::environ;
+use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::mapping::routing::Route;
+
+/// Longest name of an application group: names are keys, and travel with a short length.
+const MAX_GROUP: usize = 4096;
 
 /// What Python is asked to do.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +54,28 @@ impl Work<'_> {
         matches!(self, Self::Application(_))
     }
 
-    /// Appends the payload of a `Request` frame, without body.
-    pub(crate) fn write(&self, request: &Request<'_>, delivery: &Delivery, frame: &mut Vec<u8>) {
+    /// Appends the payload of a `Request` frame, without body. False when the request has more than
+    /// fits, which is logged.
+    pub(crate) fn write(
+        &self,
+        request: &Request<'_>,
+        delivery: &Delivery,
+        frame: &mut Vec<u8>,
+    ) -> bool {
+        let is_whole = self.write_whole(request, delivery, frame)
+            && self.application_group().len() <= MAX_GROUP
+            && frame.len() <= MAX_HEAD;
+        if !is_whole {
+            log::request(
+                request,
+                Level::Error,
+                b"WSGI0125: The request is too large to be passed on: it has too many headers or variables, or too long ones",
+            );
+        }
+        is_whole
+    }
+
+    fn write_whole(&self, request: &Request<'_>, delivery: &Delivery, frame: &mut Vec<u8>) -> bool {
         let Delivery { slot, mark, body, content_length, queue_start } = *delivery;
         let head = Head {
             slot,
@@ -86,7 +111,7 @@ impl Work<'_> {
                     ..head
                 }
                 .encode(frame);
-                environ::write(request, route, frame);
+                environ::write(request, route, frame)
             }
             Self::Hook(question) => {
                 Head {
@@ -97,11 +122,12 @@ impl Work<'_> {
                     ..head
                 }
                 .encode(frame);
-                match question.route {
+                let is_whole = match question.route {
                     Some(route) => environ::write_dispatch(request, route, question, frame),
                     None => environ::write_hook(request, question, frame),
-                }
+                };
                 encode_arguments(&question.arguments, frame);
+                is_whole
             }
         }
     }

@@ -962,7 +962,7 @@ def test_hooks_are_not_restricted(server_factory):
     [
         ("WSGIAccessScript ${APPS}/hooks/hook.py", 403, "WSGI0054"),
         ("WSGIAuthUserScript ${APPS}/hooks/hook.py\nRequire valid-user", 500, "WSGI0042"),
-        ("WSGIAuthGroupScript ${APPS}/hooks/hook.py\nRequire wsgi-group x", 401, "WSGI0048"),
+        ("WSGIAuthGroupScript ${APPS}/hooks/hook.py\nRequire wsgi-group x", 500, "WSGI0048"),
     ],
 )
 def test_hook_in_htaccess_alone_where_embedded_mode_is_forbidden(
@@ -1020,7 +1020,8 @@ def test_process_of_a_hook(hooked):
     [
         ("WSGIAccessScript", 403, DENIED),
         ("WSGIAuthUserScript", 500, None),
-        ("WSGIAuthGroupScript", 401, UNAUTHORIZED),
+        # Not "no member", which Require not would turn round.
+        ("WSGIAuthGroupScript", 500, "AH01630|AH01631|AH01668"),
     ],
 )
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ pub struct Entries<'a> {
     count_at: usize,
     /// Entries so far.
     count: u16,
+    /// Whether everything found room.
+    is_whole: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -96,11 +98,12 @@ impl<'a> Entries<'a> {
     pub fn new(out: &'a mut Vec<u8>) -> Self {
         let count_at = out.len();
         out.put_u16(0);
-        Self { out, count_at, count: 0 }
+        Self { out, count_at, count: 0, is_whole: true }
     }
 
     fn counted(&mut self) -> bool {
         if self.count == u16::MAX {
+            self.is_whole = false;
             return false;
         }
         self.count += 1;
@@ -118,6 +121,7 @@ impl<'a> Entries<'a> {
 
     /// An entry with its name as text.
     pub fn named(&mut self, name: &[u8], value: &[u8]) {
+        self.is_whole &= u16::try_from(name.len()).is_ok();
         if self.counted() {
             self.out.put_u8(0);
             self.out.put_short_bytes(name);
@@ -126,10 +130,13 @@ impl<'a> Entries<'a> {
     }
 
     /// Ends the list; body bytes may now be appended to the vector.
-    pub fn finish(self) {
+    /// False when not everything found room: more entries than fit, or a name that is too long.
+    #[must_use]
+    pub fn finish(self) -> bool {
         if let Some(place) = self.out.get_mut(self.count_at..self.count_at + 2) {
             place.copy_from_slice(&self.count.to_le_bytes());
         }
+        self.is_whole
     }
 }
 
@@ -248,7 +255,7 @@ mod tests {
         let mut entries = Entries::new(&mut out);
         entries.numbered(key::number("REQUEST_METHOD"), b"POST");
         entries.named(b"HTTP_X_OTHER", b"1");
-        entries.finish();
+        assert!(entries.finish());
         out.extend_from_slice(b"body");
         out
     }
@@ -272,6 +279,19 @@ mod tests {
             ]
         );
         assert_eq!(request.initial_body, b"body");
+    }
+
+    #[test]
+    fn what_finds_no_room_is_told() {
+        let mut out = Vec::new();
+        let mut entries = Entries::new(&mut out);
+        entries.named(&vec![b'a'; 70_000], b"");
+        assert!(!entries.finish());
+        let mut entries = Entries::new(&mut out);
+        for _ in 0..=u16::MAX {
+            entries.named(b"A", b"");
+        }
+        assert!(!entries.finish());
     }
 
     #[test]

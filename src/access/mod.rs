@@ -9,7 +9,7 @@ mod question;
 use mod_wsgi_protocol::hook::{Hook, Outcome};
 
 use crate::config::Scoped;
-use crate::config::script::HookScript;
+use crate::config::script::{HandlerScript, HookScript};
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::mapping::routing::{Effective, Route};
@@ -121,7 +121,8 @@ pub(crate) fn realm_hash(
         return Authentication::Failed;
     };
     match (answer.outcome, answer.values.into_iter().next()) {
-        (Outcome::Yes, Some(Some(hash))) => Authentication::Hash(hash),
+        // httpd would take what is before a NUL.
+        (Outcome::Yes, Some(Some(hash))) if !hash.contains(&0) => Authentication::Hash(hash),
         (Outcome::Unknown, _) => Authentication::Unknown,
         _ => Authentication::Failed,
     }
@@ -137,28 +138,42 @@ fn without_script(request: &Request<'_>, number: &str) -> Authentication {
     Authentication::Failed
 }
 
+/// Whether a user is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// In one of them.
+    Member,
+    /// In none of them, or the script failed to say.
+    Stranger,
+    /// 500; nobody could be asked, and the reason is in the log.
+    Failed,
+}
+
 /// `Require wsgi-group`: whether the user is in one of the groups. Case makes no difference, as in
-/// mod_wsgi.
+/// mod_wsgi. A script that fails has no groups, as there; that nobody can be asked is no answer, which
+/// `Require not` must not turn round.
 pub(crate) fn is_in_group(
     request: &Request<'_>,
     directory: &Scoped,
     server: &Scoped,
     user: &[u8],
     required: &[Vec<u8>],
-) -> bool {
+) -> Membership {
     const NUMBERS: Numbers = Numbers { interpreter: "WSGI0048" };
     let Some(script) = &directory.auth_group_script else {
         refuse(
             request,
             "WSGI0058: Location of WSGI group authorization script not provided: Require wsgi-group needs WSGIAuthGroupScript here",
         );
-        return false;
+        return Membership::Stranger;
     };
     let settings = Effective::new(Some(directory), server);
     let question = Question::new(request, Hook::Groups, script, &settings, vec![user]);
-    let Ok(answer) = question.ask(request, &settings, NUMBERS) else { return false };
+    let Ok(answer) = question.ask(request, &settings, NUMBERS) else {
+        return Membership::Failed;
+    };
     if answer.outcome != Outcome::Yes {
-        return false;
+        return Membership::Stranger;
     }
     let name = String::from_utf8_lossy(user);
     if answer.values.is_empty() {
@@ -168,7 +183,7 @@ pub(crate) fn is_in_group(
                 "WSGI0059: Authorization of user '{name}' to access resource failed: user is not a member of any groups"
             ),
         );
-        return false;
+        return Membership::Stranger;
     }
     let is_member = answer
         .values
@@ -183,7 +198,7 @@ pub(crate) fn is_in_group(
             ),
         );
     }
-    is_member
+    if is_member { Membership::Member } else { Membership::Stranger }
 }
 
 /// WSGIDispatchScript: lets the script change the route.
@@ -194,6 +209,7 @@ pub(crate) fn dispatch(
     request: &Request<'_>,
     script: &HookScript,
     settings: &Effective<'_>,
+    handler: Option<&HandlerScript>,
     route: &mut Route<'_>,
 ) -> Result<(), u16> {
     const NUMBERS: Numbers = Numbers { interpreter: "WSGI0086" };
@@ -202,7 +218,7 @@ pub(crate) fn dispatch(
     let answer = question.ask(request, settings, NUMBERS).map_err(|Unasked| 500_u16)?;
     match answer.outcome {
         Outcome::Yes => {
-            route.follow(request, &answer.values);
+            route.follow(request, handler, &answer.values);
             Ok(())
         }
         // A script that cannot be loaded changes nothing, as in mod_wsgi.

@@ -10,6 +10,7 @@ use crate::daemon;
 use crate::embedded;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::mapping::ownership;
 use crate::mapping::routing::{self, Effective, Route};
 use crate::relay::Responder;
 use crate::runtime::Runtime;
@@ -26,6 +27,8 @@ pub(crate) struct Question<'r> {
     pub(crate) process_group: Vec<u8>,
     /// Application group; "" is the main interpreter.
     pub(crate) application_group: Vec<u8>,
+    /// Whether .htaccess chose script and group.
+    is_from_htaccess: bool,
     /// Arguments behind the environ.
     pub(crate) arguments: Vec<&'r [u8]>,
     /// Whether a changed script is loaded anew.
@@ -62,6 +65,7 @@ impl<'r> Question<'r> {
             script: &script.script,
             process_group: routing::hook_group(request, group),
             application_group: routing::hook_group(request, script.application_group.as_deref()),
+            is_from_htaccess: script.is_in_htaccess,
             arguments,
             script_reloading: settings.script_reloading(),
             pass_request: settings.pass_apache_request(),
@@ -97,7 +101,7 @@ impl<'r> Question<'r> {
                 Some(plan) => embedded::handle(request, plan, work, &mut responder),
                 None => {
                     return refuse(format!(
-                        "{}: Python is not running in httpd for the script '{}': WSGIRestrictEmbedded is On, and no directive outside of .htaccess needs Python there: write process-group= behind the script",
+                        "{}: Python is not running in httpd for the script '{}': WSGIRestrictEmbedded is On, and no directive outside of .htaccess needs Python there: name the script in the configuration, with process-group= or without",
                         numbers.interpreter,
                         String::from_utf8_lossy(self.script)
                     ));
@@ -108,6 +112,11 @@ impl<'r> Question<'r> {
             if !settings.allows_process_group(&self.process_group) {
                 return refuse(format!(
                     "WSGI0149: Daemon process called '{name}' cannot be accessed by this WSGI script as it is not in list of allowed groups (WSGIRestrictProcess)"
+                ));
+            }
+            if self.is_from_htaccess && !settings.names_process_group(&self.process_group) {
+                return refuse(format!(
+                    "WSGI0149: Daemon process called '{name}' cannot be accessed by a WSGI script that .htaccess names, unless it is in list of allowed groups: write WSGIRestrictProcess {name} for the directory, or the script into the configuration"
                 ));
             }
             let Some(group) = runtime.group(&self.process_group) else {
@@ -121,6 +130,9 @@ impl<'r> Question<'r> {
                 return refuse(format!(
                     "WSGI0152: Daemon process called '{name}' cannot be accessed by this WSGI script as it is defined in a virtual host of another ServerName: move its WSGIDaemonProcess out of that virtual host"
                 ));
+            }
+            if let Err(text) = ownership::check_script(self.script, &group.options) {
+                return refuse(text);
             }
             let Some(child) = runtime.child() else {
                 return refuse("WSGI0311: This httpd child cannot reach daemon processes".into());

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is likely to be a mistake in a configuration that is accepted: told by `configtest` and at
-//! the start, never a reason not to start. Asks the file system, and nothing else.
+//! the start, never a reason not to start. Only `configtest` asks the file system: files belong to
+//! users, and a start must not wait for what they, or a server of files, make of them.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::words::text;
 use super::{Global, Group, Host, Reference, ServerConfig, nearest};
+use crate::os::read_regular_file;
 
 /// A server as it is when all is read.
 pub(crate) struct ServerFacts<'a> {
@@ -22,15 +25,9 @@ pub(crate) struct ServerFacts<'a> {
 }
 
 /// All that is worth a line in the log of a server that starts.
-pub(crate) fn check(
-    global: &Global,
-    servers: &[ServerFacts<'_>],
-    interpreter: &dyn Fn(&[u8]) -> PathBuf,
-) -> Vec<String> {
+pub(crate) fn check(global: &Global, servers: &[ServerFacts<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     references(global, servers, &mut lines);
-    paths(global, interpreter, &mut lines);
-    scripts(global, &mut lines);
     for server in servers {
         traps(server, &mut lines);
     }
@@ -80,12 +77,14 @@ fn can_reach(group: &Group, host: &Host, servers: &[ServerFacts<'_>]) -> bool {
 }
 
 /// What is worth a line while the configuration is written, and none at each start: groups that
-/// nothing goes to, and homes without an interpreter, which the start itself finds out.
+/// nothing goes to, and what the file system says of homes, paths and scripts.
 pub(crate) fn check_before_start(
     global: &Global,
     interpreter: &dyn Fn(&[u8]) -> PathBuf,
 ) -> Vec<String> {
     let mut lines = homes(global, interpreter);
+    paths(global, interpreter, &mut lines);
+    scripts(global, &mut lines);
     if global.is_dynamic {
         return lines;
     }
@@ -140,7 +139,8 @@ fn home_of(
     }
     let shown = text(home);
     let path = Path::new(OsStr::from_bytes(home));
-    if path.file_name() == Some(OsStr::new("site-packages")) {
+    let is_of_packages = |name: &&str| path.file_name() == Some(OsStr::new(name));
+    if ["site-packages", "dist-packages"].iter().any(is_of_packages) {
         let root = path
             .ancestors()
             .nth(3)
@@ -161,11 +161,12 @@ fn home_of(
 
 /// `lib/pythonX.Y` on a path belongs to Python X.Y.
 fn path_of(said: &str, program: &Path, path: Option<&[u8]>, place: &str, lines: &mut Vec<String>) {
-    let (Some(path), Some(version)) = (path, version_of(program)) else { return };
-    for entry in path.split(|byte| *byte == b':') {
+    let mut version = None;
+    for entry in path.unwrap_or_default().split(|byte| *byte == b':') {
         let entry = text(entry);
         let named = entry.split('/').find_map(|part| part.strip_prefix("python"));
         let Some(named) = named.filter(|named| named.contains('.')) else { continue };
+        let Some(version) = version.get_or_insert_with(|| version_of(program)) else { return };
         if named != version {
             lines.push(format!(
                 "WSGI0323: {said} has {entry}, of Python {named}, and the interpreter is Python {version}: packages of another version are likely to fail{place}"
@@ -184,9 +185,13 @@ fn version_of(program: &Path) -> Option<String> {
     })
 }
 
+/// More than any pyvenv.cfg has.
+const MAX_SETTINGS: u64 = 64 << 10;
+
 /// X.Y of a virtual environment, from its pyvenv.cfg.
 fn environment_version(home: &Path) -> Option<String> {
-    let settings = std::fs::read_to_string(home.join("pyvenv.cfg")).ok()?;
+    let settings = read_regular_file(&home.join("pyvenv.cfg"), MAX_SETTINGS).ok()?;
+    let settings = String::from_utf8(settings).ok()?;
     let version = settings.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
         ["version", "version_info"].contains(&name.trim()).then(|| value.trim().to_owned())
@@ -200,10 +205,20 @@ fn scripts(global: &Global, lines: &mut Vec<String>) {
         // A script may be followed by the beginning of PATH_INFO, if only by a slash.
         let path = Path::new(OsStr::from_bytes(script));
         let path: PathBuf = path.components().collect();
-        let mut existing = path.ancestors().map(Path::metadata);
-        let found = existing.next().is_some_and(|found| found.is_ok())
-            || existing.flatten().next().is_some_and(|found| found.is_file());
-        if !found {
+        let is_missing = |error: &std::io::Error| {
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        };
+        // What cannot be looked at may be there.
+        let is_script = |found: std::io::Result<std::fs::Metadata>, is_whole: bool| match found {
+            Ok(found) => Some(is_whole || found.is_file()),
+            Err(error) if is_missing(&error) => None,
+            Err(_) => Some(true),
+        };
+        let found = path
+            .ancestors()
+            .enumerate()
+            .find_map(|(cut, path)| is_script(path.metadata(), cut == 0));
+        if found != Some(true) {
             lines.push(format!("WSGI0316: the WSGI script {} does not exist{place}", text(script)));
         }
     }
@@ -255,7 +270,7 @@ mod tests {
     }
 
     fn told(global: &Global, servers: &[ServerFacts<'_>]) -> Vec<String> {
-        check(global, servers, &interpreter)
+        check(global, servers)
     }
 
     fn assert_told(global: &Global, needles: &[&str]) {

@@ -103,6 +103,12 @@ pub(crate) struct Subnet {
 /// Bits of IPv4 in the form of IPv6 (`::ffff:a.b.c.d`).
 const V4_BITS: u32 = 96;
 
+/// The bits that all of IPv4 has in common.
+const V4_MASK: u128 = !(u32::MAX as u128);
+
+/// The first address of IPv4.
+const V4_NETWORK: u128 = 0xffff_0000_0000;
+
 impl Subnet {
     /// Reads `address`, `address/bits`, `address/mask` or the beginning of an IPv4 address, such as
     /// `10.1`.
@@ -120,7 +126,11 @@ impl Subnet {
                 address.parse().map_err(|_| "the specified IP address is invalid")?;
             let bits = match mask {
                 None => 128,
-                Some(mask) => prefix_length(mask, 128)?,
+                // 0 would be everyone, and is no mask for mod_wsgi either.
+                Some(mask) => match prefix_length(mask, 128)? {
+                    0 => return Err("the specified network mask is invalid"),
+                    bits => bits,
+                },
             };
             (address.to_bits(), bits)
         } else {
@@ -143,13 +153,15 @@ impl Subnet {
         Ok(Self { network: network & mask, mask })
     }
 
-    /// Whether the address is in the range.
+    /// Whether the address is in the range. IPv4 is a part of IPv6 only for ranges within that part:
+    /// `::/16` is not meant to trust everyone.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let bits = match address {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits(),
         };
-        bits & self.mask == self.network
+        let is_v4 = bits & V4_MASK == V4_NETWORK;
+        bits & self.mask == self.network && (!is_v4 || self.mask & V4_MASK == V4_MASK)
     }
 }
 
@@ -204,12 +216,15 @@ mod tests {
         assert!(contains("::ffff:10.0.0.1", "10.0.0.1"));
         assert!(contains("10.0.0.1", "::ffff:10.0.0.1"));
         assert!(contains("0.0.0.0/0", "9.9.9.9") && !contains("0.0.0.0/0", "::1"));
-        assert!(contains("::/0", "::1"));
+        assert!(contains("::1/64", "::2") && !contains("::1/64", "127.0.0.1"));
+        assert!(!contains("::ffff:0:0/90", "127.0.0.1"));
+        assert!(contains("::ffff:10.0.0.0/104", "10.1.1.1"));
     }
 
     #[test]
     fn what_is_no_subnet() {
-        for text in ["", "x", "10.0.0.0/33", "10.0.0.256", "10..1", "1.2.3.4.5", "::1/129", "g::1"]
+        for text in
+            ["", "x", "10.0.0.0/33", "10.0.0.256", "10..1", "1.2.3.4.5", "::1/129", "::/0", "g::1"]
         {
             assert!(Subnet::parse(text.as_bytes()).is_err(), "{text}");
         }

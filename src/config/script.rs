@@ -17,6 +17,8 @@ pub(crate) struct HookScript {
     pub(crate) process_group: Option<Text>,
     /// `application-group=`, not expanded yet.
     pub(crate) application_group: Option<Text>,
+    /// Whether .htaccess names it, and so perhaps a user that the process group is not for.
+    pub(crate) is_in_htaccess: bool,
 }
 
 /// A script whose `handle_request` answers.
@@ -86,13 +88,18 @@ pub(crate) fn parse_hook(
     directive: &str,
     what: &str,
     line: &[u8],
+    is_in_htaccess: bool,
 ) -> Result<Arc<HookScript>, String> {
     let mut words = Words::new(line);
     let Some(script) = words.next() else {
         return Err(format!("location of {what} not supplied: write {directive} file-path"));
     };
-    let mut found =
-        HookScript { script: script.into(), process_group: None, application_group: None };
+    let mut found = HookScript {
+        script: script.into(),
+        process_group: None,
+        application_group: None,
+        is_in_htaccess,
+    };
     let options = Options { directive, what, known: &["application-group", "process-group"] };
     options.read(&mut words, |name, value| {
         match name {
@@ -184,7 +191,7 @@ mod tests {
     #[test]
     fn hooks_have_two_options() {
         let line = b"/a.py application-group=%{SERVER} process-group=%{GLOBAL}";
-        let hook = parse_hook("WSGIAccessScript", "access script", line).unwrap();
+        let hook = parse_hook("WSGIAccessScript", "access script", line, false).unwrap();
         assert_eq!(hook.process_group.as_deref(), Some(&b""[..]));
         assert_eq!(hook.application_group.as_deref(), Some(&b"%{SERVER}"[..]));
         for (line, needle) in [
@@ -194,8 +201,8 @@ mod tests {
             ("/a application-group=", "invalid name for WSGI application group"),
             ("/a processgroup=x", "did you mean process-group"),
         ] {
-            let error =
-                parse_hook("WSGIAccessScript", "access script", line.as_bytes()).unwrap_err();
+            let error = parse_hook("WSGIAccessScript", "access script", line.as_bytes(), false)
+                .unwrap_err();
             assert!(error.contains(needle), "{line}: {error}");
         }
     }

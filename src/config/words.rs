@@ -163,7 +163,7 @@ fn hexadecimal_float(text: &str) -> Option<f64> {
     };
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let all = [whole, part].concat();
-    let shift = power - 4 * i32::try_from(part.len()).ok()?;
+    let shift = power.checked_sub(i32::try_from(part.len()).ok()?.checked_mul(4)?)?;
     let number = u64::from_str_radix(&all, 16).ok()?;
     Some(number as f64 * 2.0_f64.powi(shift))
 }

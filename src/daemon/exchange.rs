@@ -160,17 +160,11 @@ fn run<'a>(
         content_length: announced.unwrap_or(-1),
         queue_start: now(),
     };
-    work.write(request, &delivery, frame);
+    if !work.write(request, &delivery, frame) {
+        return 500;
+    }
     if let Some(initial) = mode {
         frame.extend_from_slice(&initial);
-    }
-    if frame.len() > frame::MAX_HEAD {
-        log::request(
-            request,
-            Level::Error,
-            b"WSGI0125: The request is too large to be sent to a WSGI daemon process",
-        );
-        return 500;
     }
 
     let set = match choice::find_set(group, child, work.application_group(), deadline) {
@@ -206,6 +200,7 @@ fn run<'a>(
             receiver,
             responder,
             body: &mut body,
+            is_hook: !work.takes_body(),
             client_stalled: false,
             timeout,
             chosen: &chosen,
@@ -427,6 +422,8 @@ struct Exchange<'x, 'a> {
     responder: &'x mut Responder<'a>,
     /// The request body.
     body: &'x mut BodyReader<'a>,
+    /// A hook is asked, and no application run.
+    is_hook: bool,
     /// The client sent nothing of the body in time.
     client_stalled: bool,
     /// For each read and write.
@@ -473,11 +470,11 @@ impl Exchange<'_, '_> {
                 Kind::Error if self.client_stalled => self.responder.error(&408_u16.to_le_bytes()),
                 Kind::Error => self.responder.error(self.receiver.payload(&header)),
                 Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
-                Kind::Lookup => match self.answer_lookup(&header) {
+                Kind::Lookup if self.is_hook => match self.answer_lookup(&header) {
                     Ok(()) => Ok(()),
                     Err(failure) => return Attempt::Broken(failure),
                 },
-                Kind::Pull => {
+                Kind::Pull if !self.is_hook => {
                     let wanted = Reader::new(self.receiver.payload(&header)).u32();
                     match wanted {
                         Ok(wanted) => match self.answer_pull(wanted) {
@@ -496,9 +493,12 @@ impl Exchange<'_, '_> {
                         _ => Err(protocol("rejection")),
                     }
                 }
-                Kind::Request | Kind::Body | Kind::BodyError | Kind::Value => {
-                    Err(protocol("frame kind"))
-                }
+                Kind::Request
+                | Kind::Body
+                | Kind::BodyError
+                | Kind::Value
+                | Kind::Pull
+                | Kind::Lookup => Err(protocol("frame kind")),
             };
             match result {
                 Ok(()) if self.responder.is_done() => return Attempt::Done,
@@ -514,7 +514,11 @@ impl Exchange<'_, '_> {
     fn answer_lookup(&mut self, header: &frame::Header) -> Result<(), Failure> {
         let name = self.receiver.payload(header);
         let mut payload = vec![0];
-        if let Some(value) = self.request.ssl_variable(name) {
+        // `HTTP:` and `ENV:` would have mod_ssl look up headers that hooks do not get, and httpd's
+        // environment.
+        let is_plain = !name.contains(&b':');
+        let value = if is_plain { self.request.ssl_variable(name) } else { None };
+        if let Some(value) = value {
             payload[0] = 1;
             payload.extend_from_slice(value.get(..frame::MAX_DATA - 1).unwrap_or(value));
         }

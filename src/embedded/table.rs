@@ -105,7 +105,9 @@ pub(crate) fn handle<'a>(
         queue_start: 0,
     };
     let mut frame = Vec::with_capacity(4096);
-    work.write(request, &delivery, &mut frame);
+    if !work.write(request, &delivery, &mut frame) {
+        return 500;
+    }
     let mut exchange = Exchange { request: *request, body: BodyReader::new(*request), responder };
     // SAFETY: the table's function takes a pointer that it gives back to our functions only, on
     // this thread and before it returns, and `length` bytes of a frame.

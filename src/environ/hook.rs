@@ -12,8 +12,12 @@ use crate::httpd::request::Request;
 use crate::httpd::server::banner;
 use crate::mapping::path;
 
-/// Appends the entries of the request to the frame.
-pub(crate) fn write_hook(request: &Request<'_>, question: &Question<'_>, frame: &mut Vec<u8>) {
+/// Appends the entries of the request to the frame. False when the request has more than fits.
+pub(crate) fn write_hook(
+    request: &Request<'_>,
+    question: &Question<'_>,
+    frame: &mut Vec<u8>,
+) -> bool {
     let mut writer = Writer::new(frame);
     if let Some(headers) = request.headers() {
         let mut variable = Vec::with_capacity(40);
@@ -54,5 +58,5 @@ pub(crate) fn write_hook(request: &Request<'_>, question: &Question<'_>, frame: 
     put!(writer, "PATH_INFO", info);
     put!(writer, "mod_wsgi.process_group", &question.process_group);
     put!(writer, "mod_wsgi.application_group", &question.application_group);
-    writer.finish();
+    writer.finish()
 }

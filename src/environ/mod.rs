@@ -33,22 +33,28 @@ enum Reader<'r> {
     Dispatch(&'r Question<'r>),
 }
 
-/// Appends the entries of the request to the frame, for its application.
-pub(crate) fn write(request: &Request<'_>, route: &Route<'_>, frame: &mut Vec<u8>) {
-    write_for(Reader::Application, request, route, frame);
+/// Appends the entries of the request to the frame, for its application. False when the request has
+/// more than fits.
+pub(crate) fn write(request: &Request<'_>, route: &Route<'_>, frame: &mut Vec<u8>) -> bool {
+    write_for(Reader::Application, request, route, frame)
 }
 
-/// Appends the entries of the request to the frame, for a dispatch script.
+/// Appends the entries of the request to the frame, for a dispatch script; as [`write`].
 pub(crate) fn write_dispatch(
     request: &Request<'_>,
     route: &Route<'_>,
     question: &Question<'_>,
     frame: &mut Vec<u8>,
-) {
-    write_for(Reader::Dispatch(question), request, route, frame);
+) -> bool {
+    write_for(Reader::Dispatch(question), request, route, frame)
 }
 
-fn write_for(reader: Reader<'_>, request: &Request<'_>, route: &Route<'_>, frame: &mut Vec<u8>) {
+fn write_for(
+    reader: Reader<'_>,
+    request: &Request<'_>,
+    route: &Route<'_>,
+    frame: &mut Vec<u8>,
+) -> bool {
     let mut writer = Writer::new(frame);
     let variables = request.variables();
     if let Some(variables) = variables {
@@ -79,7 +85,7 @@ fn write_for(reader: Reader<'_>, request: &Request<'_>, route: &Route<'_>, frame
             writer.variable(name, value);
         }
     }
-    writer.finish();
+    writer.finish()
 }
 
 /// Whether it is a name that mod_wsgi keeps to itself, also behind redirects inside httpd.

@@ -77,9 +77,10 @@ impl<'a> Writer<'a> {
         self.spellings.iter().copied().find(|spelling| spelling.eq_ignore_ascii_case(name))
     }
 
-    /// Ends the entries.
-    pub(super) fn finish(self) {
-        self.entries.finish();
+    /// Ends the entries. False when not everything found room.
+    #[must_use]
+    pub(super) fn finish(self) -> bool {
+        self.entries.finish()
     }
 
     /// An entry whose name has this number.
@@ -155,7 +156,7 @@ mod tests {
         writer.variable(b"HTTP_X_ODD", b"no");
         writer.variable(b"UNIQUE_ID", b"u");
         writer.variable(b"Own", b"o");
-        writer.finish();
+        assert!(writer.finish());
         let mut payload = Vec::new();
         mod_wsgi_protocol::request::Head {
             slot: 0,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A directive while httpd reads it: where it stands, and what httpd can do for its reader.
 
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
 use super::pool::Pool;
 use super::server::Server;
 use super::{bytes, c_string, module, sys};
@@ -8,8 +11,10 @@ use super::{bytes, c_string, module, sys};
 /// A directive that is being read.
 #[derive(Clone, Copy)]
 pub(crate) struct Command<'a> {
-    /// httpd's description.
-    record: &'a sys::cmd_parms,
+    /// httpd's description; it writes to it while it reads a section.
+    record: NonNull<sys::cmd_parms>,
+    /// It is httpd's.
+    lifetime: PhantomData<&'a ()>,
 }
 
 impl<'a> Command<'a> {
@@ -17,36 +22,41 @@ impl<'a> Command<'a> {
     ///
     /// # Safety
     /// It is null or what httpd gives to a directive's function, during that call.
-    pub(crate) unsafe fn from_ptr(record: *const sys::cmd_parms) -> Option<Self> {
-        // SAFETY: the caller's promise.
-        unsafe { record.as_ref() }.map(|record| Self { record })
+    pub(crate) unsafe fn from_ptr(record: *mut sys::cmd_parms) -> Option<Self> {
+        NonNull::new(record).map(|record| Self { record, lifetime: PhantomData })
     }
 
     fn as_ptr(self) -> *mut sys::cmd_parms {
-        std::ptr::from_ref(self.record).cast_mut()
+        self.record.as_ptr()
+    }
+
+    fn record(&self) -> &sys::cmd_parms {
+        // SAFETY: from_ptr's promise. No reference from here is held while httpd reads a section:
+        // all users copy a pointer out.
+        unsafe { self.record.as_ref() }
     }
 
     /// The number that the command table has for it.
     pub(crate) fn number(self) -> Option<usize> {
         // SAFETY: the entry of our own table that httpd matched.
-        unsafe { self.record.cmd.as_ref() }.map(|command| command.cmd_data.addr())
+        unsafe { self.record().cmd.as_ref() }.map(|command| command.cmd_data.addr())
     }
 
     /// The pool of the configuration, or of the request for .htaccess.
     pub(crate) fn pool(self) -> Option<Pool<'a>> {
         // SAFETY: the pool outlives the directive.
-        unsafe { Pool::from_ptr(self.record.pool) }
+        unsafe { Pool::from_ptr(self.record().pool) }
     }
 
     /// The server in which it stands.
     pub(crate) fn server(self) -> Option<Server<'a>> {
         // SAFETY: the server outlives the directive.
-        unsafe { Server::from_ptr(self.record.server) }
+        unsafe { Server::from_ptr(self.record().server) }
     }
 
     /// Whether it stands in a section with a path, or in .htaccess.
     pub(crate) fn is_in_section(self) -> bool {
-        !self.record.path.is_null()
+        !self.record().path.is_null()
     }
 
     /// Whether it stands in .htaccess: httpd is serving requests then, and only its record of the
@@ -66,7 +76,7 @@ impl<'a> Command<'a> {
     pub(crate) fn place(self) -> Option<(&'a [u8], i32)> {
         // SAFETY: null, or the directive being read, with a C string or null for its file.
         unsafe {
-            let directive = self.record.directive.as_ref()?;
+            let directive = self.record().directive.as_ref()?;
             Some((bytes(directive.filename)?, directive.line_num))
         }
     }
@@ -80,8 +90,8 @@ impl<'a> Command<'a> {
         // context, as httpd does it for its own sections. The result is null or a C string of the
         // pool.
         let problem = unsafe {
-            let Some(directive) = self.record.directive.as_ref() else { return Ok(()) };
-            bytes(sys::ap_walk_config(directive.first_child, self.as_ptr(), self.record.context))
+            let Some(directive) = self.record().directive.as_ref() else { return Ok(()) };
+            bytes(sys::ap_walk_config(directive.first_child, self.as_ptr(), self.record().context))
         };
         problem.map_or(Ok(()), Err)
     }
@@ -101,7 +111,7 @@ impl<'a> Command<'a> {
     pub(crate) unsafe fn server_record<T>(self) -> Option<&'a mut T> {
         // SAFETY: the caller's promise; the server lives while its directives are read.
         unsafe {
-            let server = self.record.server.as_ref()?;
+            let server = self.record().server.as_ref()?;
             sys::ap_get_module_config(server.module_config, module()).cast::<T>().as_mut()
         }
     }

@@ -213,12 +213,11 @@ impl<'a> Request<'a> {
 
     /// Name of the client, where HostnameLookups has httpd look it up.
     pub(crate) fn remote_host(&self) -> Option<&'a [u8]> {
-        // SAFETY: reads the connection and the configuration; returns null or a C string of the
-        // connection.
+        // SAFETY: reads the request and the configuration; returns null or a C string that lives as
+        // long as the request.
         unsafe {
-            bytes(sys::ap_get_remote_host(
-                self.record().connection,
-                self.record().per_dir_config.cast(),
+            bytes(sys::ap_get_useragent_host(
+                self.as_ptr(),
                 sys::REMOTE_HOST as _,
                 std::ptr::null_mut(),
             ))

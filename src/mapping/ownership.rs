@@ -95,21 +95,40 @@ const USER: Rule = Rule {
     },
 };
 
+impl From<std::fs::Metadata> for FileOwner {
+    fn from(found: std::fs::Metadata) -> Self {
+        Self { uid: found.uid(), gid: found.gid(), mode: found.mode() }
+    }
+}
+
 /// Checks the file that the URL is mapped to.
 ///
 /// # Errors
 /// What is wrong, for the log; the client gets 403.
 pub(crate) fn check(request: &Request<'_>, options: &Options) -> Result<(), String> {
+    let path = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    check_file(path, options, || request.file_owner())
+}
+
+/// Checks the script of a hook.
+///
+/// # Errors
+/// What is wrong, for the log.
+pub(crate) fn check_script(script: &[u8], options: &Options) -> Result<(), String> {
+    let path = Path::new(OsStr::from_bytes(script));
+    check_file(path, options, || path.metadata().ok().map(FileOwner::from))
+}
+
+fn check_file(
+    path: &Path,
+    options: &Options,
+    owner: impl FnOnce() -> Option<FileOwner>,
+) -> Result<(), String> {
     let wanted = options.script_group.map(|gid| (&GROUP, gid));
     let wanted = wanted.or_else(|| options.script_user.as_ref().map(|user| (&USER, user.uid)));
     let Some((rule, id)) = wanted else { return Ok(()) };
-    let path = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
-    let parent = path.parent().unwrap_or(path).metadata().ok().map(|found| FileOwner {
-        uid: found.uid(),
-        gid: found.gid(),
-        mode: found.mode(),
-    });
-    rule.check(id, path, request.file_owner(), parent)
+    let parent = path.parent().unwrap_or(path).metadata().ok().map(FileOwner::from);
+    rule.check(id, path, owner(), parent)
 }
 
 impl Rule {

@@ -12,7 +12,7 @@ use crate::config::proxies::{Subnet, TrustedHeader};
 use crate::config::script::{HandlerScript, HookScript};
 use crate::config::{MapHead, Scoped, ServerConfig, Text};
 use crate::httpd::c_string;
-use crate::httpd::request::Request;
+use crate::httpd::request::{Request, Target};
 use crate::mapping::{gate, path};
 use crate::runtime::Runtime;
 
@@ -64,6 +64,11 @@ impl<'r> Effective<'r> {
     /// WSGIChunkedRequest.
     pub(crate) fn chunked_request(&self) -> bool {
         self.value(|scoped| scoped.chunked_request).unwrap_or(false)
+    }
+
+    /// Whether WSGIRestrictProcess names the process group for what stands here.
+    pub(crate) fn names_process_group(&self, name: &[u8]) -> bool {
+        self.shared(|scoped| &scoped.restrict_process).is_some() && self.allows_process_group(name)
     }
 
     /// Whether WSGIRestrictProcess lets the process group answer here. Case makes no difference, as
@@ -162,7 +167,7 @@ pub(crate) fn resolve<'r>(
 ) -> Route<'r> {
     let notes = request.notes().filter(|notes| notes.get(gate::ALIAS_NOTE) == Some(b"wsgi-script"));
     let note = |name| notes.and_then(|notes| notes.get(name)).filter(|_| handler.is_none());
-    let source = Expansion { request };
+    let source = Expansion { request, handler };
 
     let process_group = match handler {
         Some(handler) => handler.process_group.as_deref(),
@@ -210,8 +215,13 @@ pub(crate) fn resolve<'r>(
 
 impl Route<'_> {
     /// Follows what a dispatch script said: process group, application group, callable.
-    pub(crate) fn follow(&mut self, request: &Request<'_>, values: &[Option<Vec<u8>>]) {
-        let source = Expansion { request };
+    pub(crate) fn follow(
+        &mut self,
+        request: &Request<'_>,
+        handler: Option<&HandlerScript>,
+        values: &[Option<Vec<u8>>],
+    ) {
+        let source = Expansion { request, handler };
         if let Some(Some(value)) = values.first() {
             self.process_group = names::process_group(Some(value), &source);
         }
@@ -226,13 +236,15 @@ impl Route<'_> {
 
 /// The name of a group behind a hook's script.
 pub(crate) fn hook_group(request: &Request<'_>, name: Option<&[u8]>) -> Vec<u8> {
-    names::hook_group(name, &Expansion { request })
+    names::hook_group(name, &Expansion { request, handler: None })
 }
 
 /// What a request knows of itself, for names.
 struct Expansion<'a> {
     /// The request.
     request: &'a Request<'a>,
+    /// The handler script that answers it.
+    handler: Option<&'a HandlerScript>,
 }
 
 impl Source for Expansion<'_> {
@@ -256,7 +268,14 @@ impl Source for Expansion<'_> {
         if port == 80 || port == 443 || port == local || port == configured { port } else { local }
     }
 
+    /// A handler script answers for files that are not there, too: their URLs are the client's to
+    /// choose, and must not mint names. The script's own stands in.
     fn script_name(&self) -> Vec<u8> {
+        if let Some(handler) = self.handler
+            && self.request.target() == Target::Missing
+        {
+            return handler.script.to_vec();
+        }
         let uri = self.request.uri().unwrap_or_default();
         let info = self.request.path_info().unwrap_or_default();
         let name = path::collapsed(path::script_part(uri, info));

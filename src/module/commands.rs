@@ -138,7 +138,8 @@ unsafe extern "C" fn set_directive(
         };
         match result {
             Ok(()) => std::ptr::null(),
-            Err(text) if text.contains(directive.label()) => {
+            // What stands in a section has its own name in the text.
+            Err(text) if text.contains(directive.label()) || directive.is_section() => {
                 pool.copy(text.as_bytes()).cast_const()
             }
             Err(text) => {

@@ -4,7 +4,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::access::{self, Access, Authentication};
+use crate::access::{self, Access, Authentication, Membership};
 use crate::config::words::Words;
 use crate::config::{Scoped, ServerConfig};
 use crate::httpd::guard::guard;
@@ -153,10 +153,10 @@ unsafe extern "C" fn check_authorization(
         let Some(user) = request.user() else { return sys::AUTHZ_DENIED_NO_USER };
         let mut words = Words::new(line.unwrap_or_default());
         let required: Vec<_> = std::iter::from_fn(|| words.next()).collect();
-        if access::is_in_group(&request, directory, server, user, &required) {
-            sys::AUTHZ_GRANTED
-        } else {
-            sys::AUTHZ_DENIED
+        match access::is_in_group(&request, directory, server, user, &required) {
+            Membership::Member => sys::AUTHZ_GRANTED,
+            Membership::Stranger => sys::AUTHZ_DENIED,
+            Membership::Failed => sys::AUTHZ_GENERAL_ERROR,
         }
     })
 }

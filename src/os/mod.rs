@@ -81,6 +81,23 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((owned(ends[0])?, owned(ends[1])?))
 }
 
+/// The content of a regular file, at most `most` bytes. Never waits for what is behind a name that
+/// is a pipe or a device.
+pub(crate) fn read_regular_file(path: &std::path::Path, most: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut content = Vec::new();
+    file.take(most).read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// Reads once. 0 is the end.
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: read writes at most `len` bytes into the buffer of that length.

@@ -249,10 +249,20 @@ impl<'a> Responder<'a> {
 
     /// The rest of the response will not come: makes that visible, if any of it was sent.
     pub(crate) fn abandon(&mut self) {
-        if self.state == State::Sending {
-            self.sender.abandon();
-        }
-        self.state = State::Done(0);
+        let status = match self.state {
+            State::Sending => {
+                self.sender.abandon();
+                0
+            }
+            State::Overriding(status) => i32::from(status),
+            // Nothing of it was sent, and who it was to name may not have been meant.
+            State::Redirecting(_) => {
+                self.request.set_status(200, None);
+                502
+            }
+            State::Waiting | State::Done(_) => 0,
+        };
+        self.state = State::Done(status);
     }
 
     /// As [`Self::abandon`], but leaves a response that has not begun to an error document.

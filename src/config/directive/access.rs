@@ -61,7 +61,7 @@ fn hook(
     line: &[u8],
     here: &mut Here<'_>,
 ) -> Result<std::sync::Arc<HookScript>, String> {
-    let found = script::parse_hook(directive, what, line)?;
+    let found = script::parse_hook(directive, what, line, here.global.is_none())?;
     register(&found, here);
     Ok(found)
 }

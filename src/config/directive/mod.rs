@@ -180,6 +180,11 @@ impl Directive {
         self.name.to_str().unwrap_or_default()
     }
 
+    /// Whether it is a section.
+    pub(crate) fn is_section(&self) -> bool {
+        matches!(self.action, Action::Section)
+    }
+
     /// Reads the arguments. Sections are not read here, but by [`parse_block`].
     ///
     /// # Errors

@@ -145,7 +145,7 @@ fn handler_script(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
 }
 
 fn dispatch_script(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
-    let found = script::parse_hook("WSGIDispatchScript", "dispatch script", line)?;
+    let found = script::parse_hook("WSGIDispatchScript", "dispatch script", line, false)?;
     if let Some(global) = &mut here.global {
         global.is_dynamic = true;
     }

@@ -170,7 +170,7 @@ fn telemetry_service(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     }
     if let Some(option) = words.next() {
         let interval = option.strip_prefix(b"interval=").map(words::lenient_float);
-        if interval.is_none_or(|seconds| seconds < 0.5) {
+        if !interval.is_some_and(|seconds| seconds >= 0.5) {
             return Err(format!(
                 "WSGITelemetryService takes interval=seconds as second argument, of at least 0.5, and not \"{}\"",
                 text(&option)
