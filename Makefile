@@ -61,7 +61,7 @@ test-unit: ## Only the unit tests
 
 .PHONY: test-python
 test-python: test-venv ## Only the tests of the Python side without httpd, on every interpreter that is found
-	@cargo build --release -p mod_wsgi_python --example embedded_host
+	@cargo build --release -p mod_wsgi_python --lib --example embedded_host
 	@target/test-venv/bin/python -m pytest -q python/tests
 
 .PHONY: test-e2e
