@@ -22,7 +22,7 @@ use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable}
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
 use crate::serve::{Interpreters, Visits, preload, take_traceback};
-use crate::wsgi::{Job, handle, refuse};
+use crate::wsgi::{Job, handle, refuse, set_current_call};
 
 /// What requests need; set once, before the table is handed over.
 struct Embedded {
@@ -161,7 +161,12 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
         with_visits(embedded, |visits| {
             let settings = &embedded.settings;
             let group = request.head.application_group;
-            let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
+            // An interpreter that is made here must not log for the request around this one, whose
+            // output may be what has led here.
+            let outer = set_current_call(None);
+            let visit = visits.of(&embedded.interpreters, settings, false, group);
+            drop(set_current_call(outer));
+            let Some(visit) = visit else {
                 // A client that is gone needs no answer.
                 let _ = refuse(&request, &mut exchange);
                 return true;

@@ -154,6 +154,12 @@ def test_an_answer_beyond_a_frame_is_refused(answer):
     assert told(response) == (YES, [b""] * 40_000)
 
 
+def test_groups_without_end_are_refused(answer):
+    for item in ("'g' * 1000", "''"):
+        response = answer(GROUPS, f"import itertools\nreturn itertools.repeat({item})")
+        assert told(response) == (FAILED, []) and "too large" in response.log()
+
+
 def test_arguments_and_environ(answer, mode):
     body = """\
 assert arguments == ("user",)

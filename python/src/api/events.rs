@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::Constants;
-use crate::interp::{Attached, Class, Exception, Kept, Object, PyResult, Raised, clear_exception};
+use crate::interp::{
+    Attached, Class, Exception, Interpreter, Kept, Object, PyResult, Raised, clear_exception,
+};
 use crate::os;
 use crate::wsgi::{Call, current_call};
 
@@ -15,8 +17,16 @@ use crate::wsgi::{Call, current_call};
 struct RequestData {
     /// The request.
     call: Arc<Call>,
+    /// The interpreter of the dict: another one's code may run on this thread meanwhile.
+    interpreter: &'static Interpreter,
     /// The dict.
     dict: Kept,
+}
+
+impl RequestData {
+    fn is_of(&self, py: Attached<'_>) -> bool {
+        std::ptr::eq(self.interpreter, py.interpreter())
+    }
 }
 
 thread_local! {
@@ -31,14 +41,18 @@ pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
     };
     let known = DATA.with_borrow(|data| {
         let last = data.last().filter(|last| Arc::ptr_eq(&last.call, &call));
-        last.map(|last| last.dict.get(py).share())
+        last.map(|last| last.is_of(py).then(|| last.dict.get(py).share()))
     });
-    if let Some(known) = known {
-        return Ok(known);
+    match known {
+        Some(Some(known)) => return Ok(known),
+        // The thread runs a request, but not in this interpreter.
+        Some(None) => return Err(py.raise(Class::Runtime, "this thread runs no request")),
+        None => {}
     }
     let dict = py.dict()?;
     let kept = dict.share().keep(py);
-    DATA.with_borrow_mut(|data| data.push(RequestData { call, dict: kept }));
+    let interpreter = py.interpreter();
+    DATA.with_borrow_mut(|data| data.push(RequestData { call, interpreter, dict: kept }));
     Ok(dict)
 }
 
@@ -50,8 +64,10 @@ pub(crate) fn forget_request_data(py: Attached<'_>) {
         let call = current_call()?;
         data.pop_if(|last| Arc::ptr_eq(&last.call, &call))
     });
-    if let Some(data) = data {
-        data.dict.release(py);
+    match data {
+        Some(data) if data.is_of(py) => data.dict.release(py),
+        // Code of another interpreter has asked on this thread: what is its own is kept for ever.
+        Some(_) | None => {}
     }
 }
 

@@ -200,7 +200,7 @@ def add_directories(directories):
         if not directory:
             continue
         if not os.path.isdir(directory):
-            functions.log(3, f"WSGI0095: directory '{directory}' of the Python path does not exist")
+            functions.log(4, f"WSGI0095: directory '{directory}' of the Python path does not exist")
         site.addsitedir(directory)
     return [entry for entry in sys.path if entry not in before]
 

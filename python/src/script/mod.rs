@@ -202,7 +202,12 @@ fn is_changed<'py>(
     } else {
         py.detach(|| os::file_modification(head.script).unwrap_or(0))
     };
-    if loaded != current {
+    // httpd may have looked before this process loaded what is there now.
+    let is_newer = || {
+        head.script_mtime >= 0
+            && loaded == py.detach(|| os::file_modification(head.script).unwrap_or(0))
+    };
+    if loaded != current && !is_newer() {
         return Ok(true);
     }
     if head.hook != Hook::None {

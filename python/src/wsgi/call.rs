@@ -200,6 +200,6 @@ pub(crate) fn current_call() -> Option<Arc<Call>> {
 
 /// Says which request this thread runs; the result is the one that it ran before, inside which
 /// this one is.
-pub(super) fn set_current_call(call: Option<Arc<Call>>) -> Option<Arc<Call>> {
+pub(crate) fn set_current_call(call: Option<Arc<Call>>) -> Option<Arc<Call>> {
     CURRENT.try_with(|current| current.replace(call)).ok().flatten()
 }

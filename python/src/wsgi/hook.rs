@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use mod_wsgi_protocol::frame::Kind;
+use mod_wsgi_protocol::frame::{Kind, MAX_DATA};
 use mod_wsgi_protocol::hook::{Answer, Hook, Outcome, decode_arguments};
 
 use super::failure::{log_exception, log_text};
@@ -348,8 +348,9 @@ fn groups<'py>(asked: &Asked<'_, 'py>, result: &Object<'py>) -> Answer {
             Answer::plain(FAILED)
         };
     };
-    let mut values = Vec::new();
-    loop {
+    let (mut values, mut size) = (Vec::new(), 0);
+    // One that never ends is stopped where the answer has no room any more, which `bounded` tells.
+    while values.len() <= usize::from(u16::MAX) && size <= MAX_DATA {
         let item = match iterator.next(py) {
             Ok(Some(item)) => item,
             Ok(None) => break,
@@ -360,7 +361,10 @@ fn groups<'py>(asked: &Asked<'_, 'py>, result: &Object<'py>) -> Answer {
             }
         };
         match text(py, &item) {
-            Ok(Some(name)) => values.push(Some(name)),
+            Ok(Some(name)) => {
+                size += name.len();
+                values.push(Some(name));
+            }
             Ok(None) => {
                 let class = item.class_name(py);
                 let problem = format!(
