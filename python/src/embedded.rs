@@ -22,7 +22,7 @@ use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable}
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
 use crate::serve::{Interpreters, Visits, preload, take_traceback};
-use crate::wsgi::{Job, handle, refuse, set_current_call};
+use crate::wsgi::{Inside, Job, handle, refuse};
 
 /// What requests need; set once, before the table is handed over.
 struct Embedded {
@@ -128,16 +128,24 @@ fn set_up(seat: &Seat, host: HostTable) -> bool {
 /// (a subrequest of a filter, an internal redirect) gets seats of its own, as the outer ones are
 /// taken; they are kept for the next time, the outermost on top.
 fn with_visits<R>(embedded: &Embedded, work: impl FnOnce(&mut Visits) -> R) -> R {
-    let mut visits = VISITS.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+    /// Puts all back, also after a panic.
+    struct Taken {
+        visits: Option<Visits>,
+        depth: u32,
+    }
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            DEPTH.set(self.depth);
+            VISITS.with_borrow_mut(|kept| kept.extend(self.visits.take()));
+        }
+    }
+    let depth = DEPTH.get();
+    let mut taken = Taken { visits: VISITS.with_borrow_mut(Vec::pop), depth };
+    DEPTH.set(depth + 1);
+    work(taken.visits.get_or_insert_with(|| {
         let number = embedded.threads.fetch_add(1, Ordering::Relaxed) + 1;
         Visits::new(&embedded.interpreters, number)
-    });
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
-    let result = work(&mut visits);
-    DEPTH.set(depth);
-    VISITS.with_borrow_mut(|kept| kept.push(visits));
-    result
+    }))
 }
 
 /// [`Python::handle`].
@@ -150,6 +158,9 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
     let (mut exchange, payload) = unsafe {
         (EmbeddedExchange::new(embedded.host, request), std::slice::from_raw_parts(payload, length))
     };
+    // An interpreter that is made here must not log for the request around this one, whose output
+    // may be what has led here.
+    let _inside = Inside::of_none();
     let served = guarded(false, || {
         let request = match Request::decode(payload) {
             Ok(request) => request,
@@ -161,12 +172,7 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
         with_visits(embedded, |visits| {
             let settings = &embedded.settings;
             let group = request.head.application_group;
-            // An interpreter that is made here must not log for the request around this one, whose
-            // output may be what has led here.
-            let outer = set_current_call(None);
-            let visit = visits.of(&embedded.interpreters, settings, false, group);
-            drop(set_current_call(outer));
-            let Some(visit) = visit else {
+            let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
                 // A client that is gone needs no answer.
                 let _ = refuse(&request, &mut exchange);
                 return true;

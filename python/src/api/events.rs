@@ -7,26 +7,16 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::Constants;
-use crate::interp::{
-    Attached, Class, Exception, Interpreter, Kept, Object, PyResult, Raised, clear_exception,
-};
+use crate::interp::{Attached, Class, Exception, Kept, Object, PyResult, Raised, clear_exception};
 use crate::os;
-use crate::wsgi::{Call, current_call};
+use crate::wsgi::{Call, current_call, current_call_in};
 
 /// Data of one request.
 struct RequestData {
-    /// The request.
+    /// The request; the dict is of its interpreter.
     call: Arc<Call>,
-    /// The interpreter of the dict: another one's code may run on this thread meanwhile.
-    interpreter: &'static Interpreter,
     /// The dict.
     dict: Kept,
-}
-
-impl RequestData {
-    fn is_of(&self, py: Attached<'_>) -> bool {
-        std::ptr::eq(self.interpreter, py.interpreter())
-    }
 }
 
 thread_local! {
@@ -36,23 +26,19 @@ thread_local! {
 
 /// The data dict of the request of this thread.
 pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
-    let Some(call) = current_call() else {
+    let Some(call) = current_call_in(py) else {
         return Err(py.raise(Class::Runtime, "this thread runs no request"));
     };
     let known = DATA.with_borrow(|data| {
         let last = data.last().filter(|last| Arc::ptr_eq(&last.call, &call));
-        last.map(|last| last.is_of(py).then(|| last.dict.get(py).share()))
+        last.map(|last| last.dict.get(py).share())
     });
-    match known {
-        Some(Some(known)) => return Ok(known),
-        // The thread runs a request, but not in this interpreter.
-        Some(None) => return Err(py.raise(Class::Runtime, "this thread runs no request")),
-        None => {}
+    if let Some(known) = known {
+        return Ok(known);
     }
     let dict = py.dict()?;
     let kept = dict.share().keep(py);
-    let interpreter = py.interpreter();
-    DATA.with_borrow_mut(|data| data.push(RequestData { call, interpreter, dict: kept }));
+    DATA.with_borrow_mut(|data| data.push(RequestData { call, dict: kept }));
     Ok(dict)
 }
 
@@ -61,13 +47,11 @@ pub(crate) fn forget_request_data(py: Attached<'_>) {
     let data = DATA.with_borrow_mut(|data| {
         // Mostly there are none.
         data.last()?;
-        let call = current_call()?;
+        let call = current_call_in(py)?;
         data.pop_if(|last| Arc::ptr_eq(&last.call, &call))
     });
-    match data {
-        Some(data) if data.is_of(py) => data.dict.release(py),
-        // Code of another interpreter has asked on this thread: what is its own is kept for ever.
-        Some(_) | None => {}
+    if let Some(data) = data {
+        data.dict.release(py);
     }
 }
 

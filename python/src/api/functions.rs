@@ -8,7 +8,7 @@ use crate::interp::{
     Object, PyResult, Seat, This, clear_exception, method,
 };
 use crate::log::Level;
-use crate::wsgi::{log_text, set_current_call};
+use crate::wsgi::{Inside, log_text};
 
 /// The object with the functions.
 pub(crate) struct Api;
@@ -58,7 +58,7 @@ impl Method<Api> for CreateInMain {
         let (name, path) = (name.to_text(py)?, path.to_bytes_object(py)?);
         let path = path.as_bytes().unwrap_or_default().to_vec();
         // What runs there (destructors, too) is no part of this thread's request.
-        let outer = set_current_call(None);
+        let inside = Inside::of_none();
         py.detach(|| {
             let seat = Seat::take(main);
             seat.attach(|py| {
@@ -74,7 +74,7 @@ impl Method<Api> for CreateInMain {
             });
             seat.leave();
         });
-        drop(set_current_call(outer));
+        drop(inside);
         Ok(py.none())
     }
 }

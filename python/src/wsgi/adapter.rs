@@ -86,7 +86,7 @@ impl Method<Adapter> for StartResponse {
             }
         };
         {
-            let state = this.call.lock(py);
+            let state = this.call.lock_if_free(py)?;
             if state.exchange.is_none() {
                 return Err(request_is_over(py));
             }
@@ -99,7 +99,7 @@ impl Method<Adapter> for StartResponse {
             return Err(py.raise(Class::Runtime, "exc_info must be a tuple"));
         }
         api::response_started(py, status, headers, exc_info.map(|exc_info| &**exc_info));
-        if this.call.lock(py).response.committed {
+        if this.call.lock_if_free(py)?.response.committed {
             let Some(exc_info) = exc_info else {
                 return Err(py.raise(Class::Runtime, "the response has begun already"));
             };
@@ -111,7 +111,7 @@ impl Method<Adapter> for StartResponse {
             };
         }
         let head = head_of(py, status, headers)?;
-        let mut state = this.call.lock(py);
+        let mut state = this.call.lock_if_free(py)?;
         state.head = Some(head);
         drop(state);
         let Some(constants) = py.interpreter().constants() else { return Err(Raised) };

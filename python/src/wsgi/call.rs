@@ -6,8 +6,10 @@
 
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mod_wsgi_protocol::frame::Kind;
 use parking_lot::{Mutex, MutexGuard};
@@ -15,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::head::Head;
 use super::input::Body;
 use crate::exchange::{Exchange, Frame, Gone, Progress};
-use crate::interp::{Attached, Class, PyResult, Raised};
+use crate::interp::{Attached, Class, Interpreter, PyResult, Raised};
 use crate::log::{self, Level, LineBuffer};
 use crate::os;
 
@@ -24,6 +26,8 @@ use crate::os;
 pub(crate) struct Call {
     /// What changes while it runs.
     state: Mutex<State>,
+    /// The thread that has the lock, as [`this_thread`] names it; 0 is none.
+    holder: AtomicUsize,
 }
 
 /// What changes while a request runs.
@@ -56,6 +60,43 @@ pub(super) struct Response {
     pub(super) is_head_request: bool,
     /// The other end does not take more.
     pub(super) gone: bool,
+}
+
+/// The lock of a call's state.
+pub(super) struct Held<'a> {
+    /// The lock itself.
+    state: MutexGuard<'a, State>,
+    /// Where it is written down who has it.
+    holder: &'a AtomicUsize,
+}
+
+impl Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Before the lock is given up, which is when the fields are dropped.
+        self.holder.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A number that no other living thread has, and not 0.
+fn this_thread() -> usize {
+    thread_local! {
+        static PLACE: u8 = const { 0 };
+    }
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
 }
 
 /// Payloads up to this size are copied into the socket without giving the GIL away, if they fit.
@@ -100,20 +141,45 @@ impl Call {
         state.response = Response { is_head_request: is_head, ..Response::default() };
     }
 
-    /// The state; the GIL is given away while another thread has it.
-    pub(super) fn lock(&self, py: Attached<'_>) -> MutexGuard<'_, State> {
+    /// The state, for the thread that runs the request, between two uses of it; the GIL is given
+    /// away while another thread has it.
+    pub(super) fn lock(&self, py: Attached<'_>) -> Held<'_> {
         loop {
-            if let Some(state) = self.state.try_lock() {
+            if let Some(state) = self.try_lock() {
                 return state;
             }
             py.detach(|| drop(self.state.lock()));
         }
     }
 
+    /// The state, for what may be called at any time. An exception is raised when this very thread
+    /// is using it further out: what the request sends may have led to another request on the same
+    /// thread, in embedded mode.
+    pub(super) fn lock_if_free(&self, py: Attached<'_>) -> PyResult<Held<'_>> {
+        if self.is_held_here() {
+            return Err(py.raise(Class::Runtime, "this thread is using the request already"));
+        }
+        Ok(self.lock(py))
+    }
+
+    fn try_lock(&self) -> Option<Held<'_>> {
+        let state = self.state.try_lock()?;
+        self.holder.store(this_thread(), Ordering::Relaxed);
+        Some(Held { state, holder: &self.holder })
+    }
+
+    /// Whether it is this thread that has the lock. Only a thread itself writes its number.
+    fn is_held_here(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == this_thread()
+    }
+
     /// Ends the request: from now on the application's objects raise. The way to httpd goes back
     /// to the caller.
     pub(super) fn finish(&self, py: Attached<'_>) -> Option<Box<dyn Exchange>> {
-        self.lock(py).exchange.take()
+        let mut state = self.lock(py);
+        state.body = Body::default();
+        state.head = None;
+        state.exchange.take()
     }
 
     /// Whether the head is sent.
@@ -134,8 +200,12 @@ impl Call {
         (status, response.sent, response.writes, body.reads, body.length)
     }
 
-    /// Logs text of one or more lines for this request. False when the request is over.
+    /// Logs text of one or more lines for this request. False when the request is over, or this
+    /// thread is using it further out.
     pub(crate) fn log(&self, py: Attached<'_>, level: Level, text: &str) -> bool {
+        if self.is_held_here() {
+            return false;
+        }
         let mut state = self.lock(py);
         let Some(exchange) = state.exchange.as_deref_mut() else { return false };
         for part in text.as_bytes().chunks(SMALL) {
@@ -150,7 +220,10 @@ impl Call {
 
     /// Takes what the application prints; whole lines are logged.
     pub(super) fn print(&self, py: Attached<'_>, text: &[u8]) -> PyResult<()> {
-        let lines = {
+        let lines = if self.is_held_here() {
+            // The log of the process takes it.
+            Some(String::from_utf8_lossy(text).trim_end().to_owned())
+        } else {
             let mut state = self.lock(py);
             if state.exchange.is_none() {
                 return Err(request_is_over(py));
@@ -165,6 +238,9 @@ impl Call {
 
     /// Logs what was printed and has no line end.
     pub(super) fn flush(&self, py: Attached<'_>) {
+        if self.is_held_here() {
+            return;
+        }
         let rest = self.lock(py).lines.flush();
         if let Some(rest) = rest {
             self.log_anyway(py, &rest);
@@ -184,22 +260,142 @@ pub(super) fn request_is_over(py: Attached<'_>) -> Raised {
     py.raise(Class::Runtime, "the request that this object belongs to is over")
 }
 
-thread_local! {
-    /// The request that this thread runs.
-    static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
+/// A request, on the thread that runs it.
+struct Running {
+    /// The request.
+    call: Arc<Call>,
+    /// Where its application is: code of another interpreter may run on the thread meanwhile.
+    interpreter: &'static Interpreter,
 }
 
-/// The request that this thread runs.
-pub(crate) fn current_call() -> Option<Arc<Call>> {
+thread_local! {
+    /// The request that this thread runs.
+    static CURRENT: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+fn with_current<R>(look: impl FnOnce(&Running) -> Option<R>) -> Option<R> {
     if os::is_forked_child() {
         // The request is the parent's; what its child prints must not get between its frames.
         return None;
     }
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    CURRENT.try_with(|current| current.borrow().as_ref().and_then(look)).ok().flatten()
 }
 
-/// Says which request this thread runs; the result is the one that it ran before, inside which
-/// this one is.
-pub(crate) fn set_current_call(call: Option<Arc<Call>>) -> Option<Arc<Call>> {
-    CURRENT.try_with(|current| current.replace(call)).ok().flatten()
+/// The request that this thread runs.
+pub(crate) fn current_call() -> Option<Arc<Call>> {
+    with_current(|running| Some(Arc::clone(&running.call)))
+}
+
+/// The request that this thread runs in the interpreter of `py`.
+pub(crate) fn current_call_in(py: Attached<'_>) -> Option<Arc<Call>> {
+    with_current(|running| {
+        let is_there = std::ptr::eq(running.interpreter, py.interpreter());
+        is_there.then(|| Arc::clone(&running.call))
+    })
+}
+
+/// While it lives, the thread runs another request, or none; then it runs again the one that it ran
+/// before, inside which this one is.
+pub(crate) struct Inside {
+    /// The one before.
+    outer: Option<Running>,
+}
+
+impl Inside {
+    /// Says that this thread runs `call`.
+    pub(super) fn of(call: &Arc<Call>, interpreter: &'static Interpreter) -> Self {
+        Self { outer: replace_current(Some(Running { call: Arc::clone(call), interpreter })) }
+    }
+
+    /// Says that what this thread does next is no part of its request.
+    pub(crate) fn of_none() -> Self {
+        Self { outer: replace_current(None) }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // The one that is replaced is dropped here, where it is not borrowed.
+        drop(replace_current(self.outer.take()));
+    }
+}
+
+fn replace_current(running: Option<Running>) -> Option<Running> {
+    CURRENT.try_with(|current| current.replace(running)).ok().flatten()
+}
+
+/// Ends a request whose thread panics: nothing that is left of it may use the way to httpd, which
+/// is at its end when the panic has reached its guard.
+pub(super) struct EndOnPanic<'a>(pub(super) &'a Call);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(self.0.state.lock().exchange.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::exchange::ReadError;
+
+    /// Takes everything.
+    struct Sink;
+
+    impl Exchange for Sink {
+        fn try_send(&mut self, _frame: &Frame<'_>) -> Result<Progress, Gone> {
+            Ok(Progress::Whole)
+        }
+
+        fn send(&mut self, _frame: &Frame<'_>, _from: usize) -> Result<(), Gone> {
+            Ok(())
+        }
+
+        fn send_file(&mut self, _: BorrowedFd<'_>, _: u64, _: u64) -> Result<(), Gone> {
+            Ok(())
+        }
+
+        fn look_up(&mut self, _name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+            Ok(None)
+        }
+
+        fn read_body(&mut self, _buffer: &mut Vec<u8>, _most: usize) -> Result<bool, ReadError> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn a_thread_knows_what_it_holds() {
+        let call = Call::default();
+        let held = call.try_lock().unwrap();
+        assert!(call.is_held_here());
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(!call.is_held_here() && call.try_lock().is_none()));
+        });
+        drop(held);
+        assert!(!call.is_held_here());
+        assert!(call.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_panic_ends_the_request() {
+        let mut call = Call::default();
+        call.begin(Box::new(Sink), Body::default(), false);
+        let end = EndOnPanic(&call);
+        drop(end);
+        assert!(call.state.lock().exchange.is_some());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _end = EndOnPanic(&call);
+            let _held = call.try_lock();
+            panic!("as a test");
+        }));
+        assert!(panicked.is_err());
+        assert!(!call.is_held_here());
+        assert!(call.state.lock().exchange.is_none());
+    }
 }

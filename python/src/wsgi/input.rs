@@ -50,10 +50,9 @@ impl Body {
         if let Some(error) = self.error {
             return Err(error);
         }
-        if self.position > 0 && self.position == self.pending.len() {
-            self.pending.clear();
-            self.position = 0;
-        }
+        // What is read is not kept.
+        self.pending.drain(..self.position.min(self.pending.len()));
+        self.position = 0;
         self.asked = true;
         self.reads += 1;
         match exchange.read_body(&mut self.pending, most.min(MAX_DATA)) {
@@ -127,7 +126,7 @@ impl Input {
         ready: impl FnOnce(&Body) -> bool,
         find: impl FnOnce(&mut Body, &mut dyn Exchange) -> Result<usize, ReadError> + Send,
     ) -> PyResult<Object<'py>> {
-        let mut state = self.call.lock(py);
+        let mut state = self.call.lock_if_free(py)?;
         let state = &mut *state;
         let Some(exchange) = state.exchange.as_deref_mut() else {
             return Err(request_is_over(py));
@@ -245,7 +244,7 @@ impl Method<Input> for Close {
         if !arguments.is_empty() {
             return Err(py.raise(Class::Type, "close() takes no arguments"));
         }
-        if this.call.lock(py).exchange.is_none() {
+        if this.call.lock_if_free(py)?.exchange.is_none() {
             return Err(request_is_over(py));
         }
         Ok(py.none())
@@ -363,6 +362,23 @@ mod tests {
         let count = body.fill_line(&mut exchange, usize::MAX).unwrap();
         assert_eq!(take(&mut body, count), b"wo");
         assert_eq!(body.fill_line(&mut exchange, usize::MAX), Ok(0));
+    }
+
+    #[test]
+    fn what_is_read_is_not_kept() {
+        let mut exchange = Pieces::new(&[Ok(b"a\nb\nc"), Ok(b"\nd\ne"), Ok(b"\nf")]);
+        let mut body = Body::new(b"", true);
+        let mut lines = Vec::new();
+        loop {
+            let count = body.fill_line(&mut exchange, usize::MAX).unwrap();
+            if count == 0 {
+                break;
+            }
+            assert!(body.pending.len() <= 5);
+            lines.push(take(&mut body, count));
+        }
+        assert_eq!(lines.concat(), b"a\nb\nc\nd\ne\nf");
+        assert_eq!(lines.len(), 6);
     }
 
     #[test]

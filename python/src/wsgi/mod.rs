@@ -18,7 +18,7 @@ mod ssl;
 mod stream;
 
 pub(crate) use adapter::Adapter;
-pub(crate) use call::{Call, current_call, set_current_call};
+pub(crate) use call::{Call, Inside, current_call, current_call_in};
 pub(crate) use environ::Template;
 pub(crate) use failure::{ScriptContext, log_exception, log_text};
 pub(crate) use input::Input;

@@ -124,7 +124,7 @@ fn send_block(
 impl Call {
     /// Outputs one block; an empty one sends the head at least.
     pub(super) fn output(&self, py: Attached<'_>, data: &[u8]) -> Result<(), Stop> {
-        let mut state = self.lock(py);
+        let mut state = self.lock_if_free(py)?;
         if state.exchange.is_none() {
             return Err(request_is_over(py).into());
         }

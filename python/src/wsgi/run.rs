@@ -11,7 +11,7 @@ use mod_wsgi_protocol::request::{self, Request};
 use mod_wsgi_protocol::settings::Settings;
 
 use super::adapter::Adapter;
-use super::call::{Call, leave_if_forked, set_current_call};
+use super::call::{Call, EndOnPanic, Inside, leave_if_forked};
 use super::environ::{Extras, LastValues, is_head_request};
 use super::failure::{ScriptContext, log_exception, log_text};
 use super::file::FilePart;
@@ -21,7 +21,9 @@ use super::output::{Ending, Stop};
 use super::stream::ErrorsPair;
 use crate::api::{self, Constants};
 use crate::exchange::{Exchange, Frame, Gone};
-use crate::interp::{Attached, Class, Exception, Object, PyResult, Raised, Seat};
+use crate::interp::{
+    Attached, Class, Exception, Object, PyResult, Raised, Seat, clear_exception, guarded,
+};
 use crate::log::Level;
 use crate::os;
 use crate::script::{self, Found};
@@ -101,16 +103,29 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
         call.begin(exchange, body, !is_hook && is_head_request(request));
     }
     let Visit { seat, thread_id, call, errors, values } = visit;
+    let _end = EndOnPanic(call);
     let (outcome, exchange) = seat.attach(|py| {
-        let outer = set_current_call(Some(Arc::clone(call)));
-        let mut run = Run { py, job, call, thread_id: *thread_id, errors, values };
-        let outcome = run.run();
+        let inside = Inside::of(call, seat.interpreter());
+        let outcome = guarded(None, || {
+            let mut run = Run { py, job, call, thread_id: *thread_id, errors, values };
+            Some(run.run())
+        });
         leave_if_forked();
+        let outcome = outcome.unwrap_or_else(|| {
+            // A panic, which is logged: the request failed.
+            clear_exception(py);
+            if let Some(errors) = errors.take() {
+                errors.release(py);
+            }
+            Ok(match is_hook {
+                true => Ending::Answer(Answer::plain(Outcome::Failed)),
+                false => call.ending_of_failure(py, 500),
+            })
+        });
         api::forget_request_data(py);
         call.flush(py);
         let exchange = call.finish(py);
-        // The one that is replaced is dropped here, where it is not borrowed.
-        drop(set_current_call(outer));
+        drop(inside);
         (outcome, exchange)
     });
     let Some(mut exchange) = exchange else { return Verdict::Served };

@@ -28,7 +28,7 @@ impl Ssl {
 /// Asks httpd; the empty name asks whether the connection is encrypted. An application in a daemon
 /// process gets nothing: there is no connection to look at, as in mod_wsgi.
 fn look_up(py: Attached<'_>, call: &Call, name: &[u8]) -> PyResult<Option<Vec<u8>>> {
-    let mut state = call.lock(py);
+    let mut state = call.lock_if_free(py)?;
     // A forked child must not get between the frames of its parent.
     let exchange = state.exchange.as_deref_mut().filter(|_| !os::is_forked_child());
     let Some(exchange) = exchange else { return Err(request_is_over(py)) };
