@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What daemon processes write, and their ends: how one ended, after how long, with what running.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::region::ProcessState;
+
+use super::Supervisor;
+use super::sets::back_off;
+use crate::config::words::text;
+use crate::httpd::log::{self, Level};
+use crate::os::process::Exit;
+use crate::os::read;
+use crate::supervisor::Plan;
+use crate::supervisor::process::{self, Role};
+
+/// Requests that are named when a process dies.
+const NAMED_REQUESTS: usize = 5;
+
+/// A process that ends sooner than this after its start has not served.
+const QUICK_DEATH: Duration = Duration::from_secs(1);
+
+/// Quick deaths, one after the other, that are answered by a new process without a pause.
+const QUICK_DEATHS: u32 = 3;
+
+impl Supervisor<'_> {
+    pub(super) fn hear_output(&mut self, key: u32, which: usize) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let plan = &self.plans[process.group];
+        let Some(place) = process.outputs.get_mut(which) else { return };
+        let Some(output) = place.as_mut() else { return };
+        let mut buffer = [0; 8192];
+        // A bounded number of reads: no process keeps the others from being heard.
+        for _ in 0..16 {
+            match read(output.fd.as_fd(), &mut buffer) {
+                Ok(0) => {
+                    output.lines.finish(|level, line| write_line(plan, level, line));
+                    let _ = self.epoll.remove(output.fd.as_fd());
+                    *place = None;
+                    return;
+                }
+                Ok(count) => {
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    output.lines.take(bytes, |level, line| write_line(plan, level, line));
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// A process has ended: tells how, and makes room for the next.
+    pub(super) fn bury(&mut self, key: u32) {
+        let Some(exit) = self.processes.get(&key).and_then(|process| process.process.reap()) else {
+            return;
+        };
+        for which in [0, 1] {
+            self.hear_output(key, which);
+        }
+        let Some(mut process) = self.processes.remove(&key) else { return };
+        for output in process.outputs.iter_mut().flatten() {
+            let plan = &self.plans[process.group];
+            output.lines.finish(|level, line| write_line(plan, level, line));
+            let _ = self.epoll.remove(output.fd.as_fd());
+        }
+        let _ = self.epoll.remove(process.control.as_fd());
+        let _ = self.epoll.remove(process.process.as_fd());
+        let plan = &self.plans[process.group];
+        if let Some(path) = plan.group.address(process.serial).path() {
+            let _ = std::fs::remove_file(path);
+        }
+        let region = plan.group.region();
+        let (running, count) = region.running_in(process.slot, process.serial, NAMED_REQUESTS);
+        if let Some(published) = region.process(process.slot) {
+            published.publish(ProcessState::Empty);
+        }
+        plan.group.announce();
+
+        let (pid, name) = (process.process.pid(), plan.group.label());
+        let life = process::age(process.started.elapsed());
+        match process.role {
+            Role::Draining if exit == Exit::Status(0) => log::server(
+                plan.server,
+                Level::Info,
+                &format!(
+                    "daemon process {pid} of WSGI process group '{name}' has left after {life}: {}",
+                    process.reason.unwrap_or("shutdown_signal")
+                ),
+            ),
+            Role::Draining => log::server(
+                plan.server,
+                if process.is_killed { Level::Info } else { Level::Warning },
+                &format!(
+                    "WSGI0309: daemon process {pid} of WSGI process group '{name}' {} while it was leaving, after {life}; {}",
+                    process::cause(exit),
+                    process::requests(&running, count)
+                ),
+            ),
+            Role::Starting => {
+                let why = format!("process {pid} {} after {life}", process::cause(exit));
+                self.start_failed(process.group, process.set as usize, &why);
+            }
+            Role::Serving | Role::Outgoing => {
+                let state = &mut self.sets[process.group][process.set as usize];
+                if process.started.elapsed() < QUICK_DEATH {
+                    state.quick_deaths = state.quick_deaths.saturating_add(1);
+                } else {
+                    state.quick_deaths = 0;
+                }
+                if state.quick_deaths > QUICK_DEATHS {
+                    let wait = back_off(state.quick_deaths - QUICK_DEATHS - 1);
+                    state.not_before_after_death = Some(Instant::now() + wait);
+                }
+                log::server(
+                    plan.server,
+                    Level::Error,
+                    &format!(
+                        "WSGI0303: daemon process {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
+                        process::cause(exit),
+                        process::requests(&running, count)
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn write_line(plan: &Plan<'_>, level: Level, line: &[u8]) {
+    log::server(plan.server, level, &text(line));
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The life of daemon processes: starting what is missing, their messages, replacing, draining and
+//! killing them.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, set_name};
+use mod_wsgi_protocol::region::ProcessState;
+
+use super::token::Token;
+use super::{MESSAGES_A_TURN, Supervisor};
+use crate::httpd::log::{self, Level};
+use crate::os::process::end_now;
+use crate::os::socket::{self, receive_now};
+use crate::supervisor::launch::{self, Started};
+use crate::supervisor::output::Lines;
+use crate::supervisor::process::{self, DaemonProcess, Output, Role};
+
+impl Supervisor<'_> {
+    /// Starts what is missing, kills what is overdue. Returns how long nothing else needs doing.
+    pub(super) fn maintain(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let mut earliest = |at: Instant| {
+            next = Some(next.map_or(at, |known: Instant| known.min(at)));
+        };
+        for process in self.processes.values_mut() {
+            let Some(at) = process.kill_at else { continue };
+            if at > now {
+                earliest(at);
+            } else if !process.is_killed {
+                process.is_killed = true;
+                let plan = &self.plans[process.group];
+                let _ = process.process.signal(libc::SIGKILL);
+                log::server(
+                    plan.server,
+                    Level::Warning,
+                    &format!(
+                        "WSGI0307: daemon process {} of WSGI process group '{}' did not leave in time and is killed",
+                        process.process.pid(),
+                        plan.group.label()
+                    ),
+                );
+            }
+        }
+        if !self.is_stopping {
+            for group in 0..self.plans.len() {
+                for set in 0..self.sets[group].len() {
+                    let wanted = self.plans[group].group.processes() as usize;
+                    if !self.sets[group][set].is_used {
+                        continue;
+                    }
+                    let present = self
+                        .processes
+                        .values()
+                        .filter(|process| {
+                            process.group == group
+                                && process.set as usize == set
+                                && matches!(process.role, Role::Starting | Role::Serving)
+                        })
+                        .count();
+                    if present >= wanted {
+                        continue;
+                    }
+                    let state = &self.sets[group][set];
+                    match state.not_before.max(state.not_before_after_death) {
+                        Some(at) if at > now => earliest(at),
+                        _ => {
+                            for _ in present..wanted {
+                                if let Err(error) = self.start(group, set) {
+                                    self.start_failed(group, set, &error.to_string());
+                                    if let Some(at) = self.sets[group][set].not_before {
+                                        earliest(at);
+                                    }
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        next.map(|at| at.saturating_duration_since(now))
+    }
+
+    pub(super) fn start(&mut self, group: usize, set: usize) -> io::Result<()> {
+        let plan = &self.plans[group];
+        let region = plan.group.region();
+        let is_taken = |slot: u32| {
+            self.processes.values().any(|process| process.group == group && process.slot == slot)
+        };
+        let slot = (0..plan.group.geometry().processes)
+            .find(|slot| !is_taken(*slot))
+            .ok_or_else(|| io::Error::other("no place is left in the shared memory"))?;
+        let serial = self.claims.next_serial(group);
+        let mut settings = plan.settings.clone();
+        let name = self.sets[group][set].name.clone();
+        settings.process_slot = slot;
+        if !plan.group.shares_processes() {
+            settings.preload.retain(|preload| {
+                name.as_deref() == Some(set_name(&preload.application_group).as_slice())
+            });
+        }
+        settings.application_group = name;
+        let Started { process, control, stdout, stderr } =
+            launch::launch(plan, &plan.group.address(serial), &settings.encode())?;
+        let key = self.next_key;
+        self.next_key += 1;
+        let watched = self
+            .epoll
+            .add(process.as_fd(), Token::Exit(key).encode())
+            .and_then(|()| self.epoll.add(control.as_fd(), Token::Control(key).encode()))
+            .and_then(|()| self.epoll.add(stdout.as_fd(), Token::Output(key, 0).encode()))
+            .and_then(|()| self.epoll.add(stderr.as_fd(), Token::Output(key, 1).encode()));
+        if let Err(error) = watched {
+            end_now(process.pid());
+            return Err(error);
+        }
+        let set = set as u32;
+        if let Some(published) = region.process(slot) {
+            published.publish_start(serial, set, u32::try_from(process.pid()).unwrap_or(0));
+        }
+        let output = |fd| Some(Output { fd, lines: Lines::default() });
+        log::server(
+            plan.server,
+            Level::Info,
+            &format!(
+                "daemon process {} of WSGI process group '{}' is starting, with {} threads",
+                process.pid(),
+                plan.group.label(),
+                plan.group.options.threads
+            ),
+        );
+        self.processes.insert(
+            key,
+            DaemonProcess {
+                group,
+                set,
+                slot,
+                serial,
+                process,
+                control,
+                outputs: [output(stdout), output(stderr)],
+                started: Instant::now(),
+                role: Role::Starting,
+                reason: None,
+                kill_at: None,
+                is_killed: false,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn hear_process(&mut self, key: u32) {
+        let mut message = [0; CONTROL_SIZE + 1];
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(process) = self.processes.get(&key) else { return };
+            match receive_now(process.control.as_fd(), &mut message) {
+                Ok(None) => return,
+                Ok(Some(0)) | Err(_) => {
+                    // It is ending; its pidfd tells how.
+                    let _ = self.epoll.remove(process.control.as_fd());
+                    return;
+                }
+                Ok(Some(length)) => {
+                    match Control::decode(message.get(..length).unwrap_or_default()) {
+                        Ok((Control::Ready, _)) => self.became_ready(key),
+                        Ok((Control::Replace, reason)) => {
+                            self.replace(key, Reason::from_u32(reason));
+                        }
+                        Ok((Control::Leaving, reason)) => {
+                            self.leaves(key, Reason::from_u32(reason));
+                        }
+                        Ok((Control::Drain | Control::Stop, _)) | Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn became_ready(&mut self, key: u32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        if process.role != Role::Starting {
+            return;
+        }
+        process.role = Role::Serving;
+        let (group, set) = (process.group, process.set);
+        let plan = &self.plans[group];
+        if let Some(state) = self.sets[group].get_mut(set as usize) {
+            state.failures = 0;
+            state.not_before = None;
+        }
+        let region = plan.group.region();
+        if let Some(published) = region.process(process.slot) {
+            published.publish(ProcessState::Ready);
+        }
+        if let Some(published) = region.set(set) {
+            published.publish_failing(false);
+        }
+        log::server(
+            plan.server,
+            Level::Info,
+            &format!(
+                "daemon process {} of WSGI process group '{}' is ready after {}",
+                process.process.pid(),
+                plan.group.label(),
+                process::age(process.started.elapsed())
+            ),
+        );
+        // One that waited for this one may go now.
+        let outgoing = self.processes.iter().find(|(_, other)| {
+            other.group == group && other.set == set && other.role == Role::Outgoing
+        });
+        if let Some(outgoing) = outgoing.map(|(key, _)| *key) {
+            self.drain(outgoing);
+        }
+        plan.group.announce();
+    }
+
+    pub(super) fn replace(&mut self, key: u32, reason: Option<Reason>) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let (group, set, started) = (process.group, process.set, process.started);
+        match process.role {
+            Role::Serving => {}
+            Role::Outgoing if reason == Some(Reason::ScriptChanged) => {}
+            Role::Starting | Role::Outgoing | Role::Draining => return,
+        }
+        process.reason = reason.map(Reason::name);
+        process.role = Role::Outgoing;
+        let plan = &self.plans[group];
+        log::server(
+            plan.server,
+            Level::Info,
+            &format!(
+                "daemon process {} of WSGI process group '{}' is to be replaced: {}",
+                process.process.pid(),
+                plan.group.label(),
+                reason.map_or("it asked for it", Reason::name)
+            ),
+        );
+        if reason == Some(Reason::ScriptChanged) {
+            // The code is old in every process of the set that is not younger than this one's word:
+            // none of them gets another request.
+            let old: Vec<u32> = self
+                .processes
+                .iter()
+                .filter(|(other_key, other)| {
+                    other.group == group
+                        && other.set == set
+                        && matches!(other.role, Role::Serving | Role::Outgoing)
+                        && (**other_key == key || other.started <= started)
+                })
+                .map(|(key, _)| *key)
+                .collect();
+            for key in old {
+                self.drain(key);
+            }
+        }
+    }
+
+    /// It leaves by itself.
+    pub(super) fn leaves(&mut self, key: u32, reason: Option<Reason>) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.reason = reason.map(Reason::name);
+        process.role = Role::Draining;
+        let plan = &self.plans[process.group];
+        let timeout = plan.group.options.shutdown_timeout;
+        process.kill_at = Some(Instant::now() + Duration::from_secs(u64::from(timeout.max(1)) + 1));
+        if let Some(published) = plan.group.region().process(process.slot) {
+            published.publish(ProcessState::Draining);
+        }
+        plan.group.announce();
+    }
+
+    /// Gives it no more requests and tells it to leave when it has none.
+    pub(super) fn drain(&mut self, key: u32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let plan = &self.plans[process.group];
+        process.role = Role::Draining;
+        if let Some(published) = plan.group.region().process(process.slot) {
+            published.publish(ProcessState::Draining);
+        }
+        let options = &plan.group.options;
+        // No time for running requests: as for an immediate stop.
+        let message = match options.graceful_timeout {
+            0 => Control::Stop.encode(options.shutdown_timeout),
+            seconds => Control::Drain.encode(seconds),
+        };
+        if socket::send_message(process.control.as_fd(), &message).is_err() {
+            let _ = process.process.signal(libc::SIGTERM);
+        }
+        let limit = Duration::from_secs(
+            u64::from(options.graceful_timeout) + u64::from(options.shutdown_timeout.max(1)) + 1,
+        );
+        process.kill_at = Some(Instant::now() + limit);
+        plan.group.announce();
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        if self.is_stopping {
+            return;
+        }
+        self.is_stopping = true;
+        for process in self.processes.values_mut() {
+            let plan = &self.plans[process.group];
+            if let Some(published) = plan.group.region().process(process.slot) {
+                published.publish(ProcessState::Draining);
+            }
+            process.role = Role::Draining;
+            process.reason.get_or_insert("shutdown_signal");
+            let timeout = plan.group.options.shutdown_timeout;
+            let message = Control::Stop.encode(timeout);
+            if socket::send_message(process.control.as_fd(), &message).is_err() {
+                let _ = process.process.signal(libc::SIGTERM);
+            }
+            let limit = Duration::from_secs(u64::from(timeout.max(1))) + Duration::from_millis(500);
+            process.kill_at = Some(Instant::now() + limit);
+        }
+        for plan in self.plans {
+            plan.group.announce();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sets of processes of a group: opening one, giving it to an application group, and the pauses
+//! of one whose processes do not start or do not live.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::region::SetState;
+
+use super::Supervisor;
+use crate::config::words::text;
+use crate::httpd::log::{self, Level};
+use crate::supervisor::process::{self, Role};
+
+/// Longest wait before a set whose processes do not start is tried again.
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// First wait of that kind; it doubles.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
+
+/// A set of a group, as the supervisor keeps it beside the published one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Set {
+    /// Processes are wanted here.
+    pub(super) is_used: bool,
+    /// Its application group; None until it is adopted.
+    pub(super) name: Option<Vec<u8>>,
+    /// Starts that failed, one after the other.
+    pub(super) failures: u32,
+    /// Processes that ended soon after they were ready, one after the other.
+    pub(super) quick_deaths: u32,
+    /// No start before this, as starts failed.
+    pub(super) not_before: Option<Instant>,
+    /// No start before this, as processes ended soon after they were ready.
+    pub(super) not_before_after_death: Option<Instant>,
+}
+
+impl Supervisor<'_> {
+    pub(super) fn open_set(&mut self, group: usize, index: u32, name: Option<Vec<u8>>) {
+        let Some(plan) = self.plans.get(group) else { return };
+        if let Some(published) = plan.group.region().set(index) {
+            match &name {
+                Some(name) => published.publish_name(name),
+                None => published.publish(SetState::Unadopted),
+            }
+            published.publish_failing(false);
+        }
+        if let Some(set) = self.sets.get_mut(group).and_then(|sets| sets.get_mut(index as usize)) {
+            *set = Set { is_used: true, name, ..Set::default() };
+        }
+    }
+
+    pub(super) fn want_set(&mut self, group: u32, name: Vec<u8>) {
+        let group = group as usize;
+        let Some(plan) = self.plans.get(group) else { return };
+        if self.is_stopping || plan.group.shares_processes() {
+            return;
+        }
+        let Some(sets) = self.sets.get(group) else { return };
+        if sets.iter().any(|set| set.name.as_ref() == Some(&name)) {
+            return;
+        }
+        let adopted = sets.iter().position(|set| set.is_used && set.name.is_none());
+        let Some(index) = adopted.or_else(|| sets.iter().position(|set| !set.is_used)) else {
+            plan.group.announce();
+            return;
+        };
+        if adopted.is_some() {
+            if let Some(set) = self.sets[group].get_mut(index) {
+                set.name = Some(name.clone());
+            }
+            if let Some(published) = plan.group.region().set(index as u32) {
+                published.publish_name(&name);
+            }
+        } else {
+            self.open_set(group, index as u32, Some(name.clone()));
+        }
+        log::server(
+            plan.server,
+            Level::Info,
+            &format!(
+                "WSGI process group '{}': application group '{}' {} process set {}",
+                plan.group.label(),
+                text(&name).escape_debug(),
+                if adopted.is_some() { "takes" } else { "starts" },
+                index + 1
+            ),
+        );
+        plan.group.announce();
+    }
+
+    /// A process of the set could not be started, or ended before it was ready.
+    pub(super) fn start_failed(&mut self, group: usize, set: usize, why: &str) {
+        let serves = self.processes.values().any(|process| {
+            process.group == group
+                && process.set as usize == set
+                && matches!(process.role, Role::Serving | Role::Outgoing)
+        });
+        let plan = &self.plans[group];
+        let state = &mut self.sets[group][set];
+        let now = Instant::now();
+        // Several processes that fail together are one failure.
+        if state.not_before.is_none_or(|at| at <= now) {
+            state.not_before = Some(now + back_off(state.failures));
+            state.failures = state.failures.saturating_add(1);
+        }
+        let wait = state.not_before.map_or(Duration::ZERO, |at| at - now);
+        if let Some(published) = plan.group.region().set(set as u32) {
+            published.publish_failing(!serves);
+        }
+        plan.group.announce();
+        log::server(
+            plan.server,
+            Level::Error,
+            &format!(
+                "WSGI0308: WSGI process group '{}': a daemon process did not start: {why}; next attempt in {}",
+                plan.group.label(),
+                process::age(wait)
+            ),
+        );
+    }
+}
+
+/// How long to wait after so many failures.
+pub(super) fn back_off(failures: u32) -> Duration {
+    FIRST_BACK_OFF.saturating_mul(1 << failures.min(6)).min(MAX_BACK_OFF)
+}
