@@ -50,6 +50,22 @@ pub enum Reason {
     ScriptChanged = 4,
     /// The supervisor said so or is gone.
     Supervisor = 5,
+    /// SIGUSR1, where `eviction-timeout` is said.
+    EvictionSignal = 6,
+    /// `restart-interval` is over.
+    RestartInterval = 7,
+    /// No request came for `inactivity-timeout`.
+    InactivityTimeout = 8,
+    /// A request ran longer than `request-timeout` allows.
+    RequestTimeout = 9,
+    /// The script was not loaded within `startup-timeout`.
+    StartupTimeout = 10,
+    /// The GIL was not to be had for `deadlock-timeout`.
+    DeadlockTimeout = 11,
+    /// SIGXCPU: `cpu-time-limit` is used up.
+    CpuTimeLimit = 12,
+    /// A service script is at its end.
+    ServiceEnded = 13,
 }
 
 impl Reason {
@@ -62,11 +78,19 @@ impl Reason {
             3 => Self::MaximumRequests,
             4 => Self::ScriptChanged,
             5 => Self::Supervisor,
+            6 => Self::EvictionSignal,
+            7 => Self::RestartInterval,
+            8 => Self::InactivityTimeout,
+            9 => Self::RequestTimeout,
+            10 => Self::StartupTimeout,
+            11 => Self::DeadlockTimeout,
+            12 => Self::CpuTimeLimit,
+            13 => Self::ServiceEnded,
             _ => return None,
         })
     }
 
-    /// The reason as `shutdown_reason` events and log lines name it (spec-config 2.6).
+    /// The reason as `shutdown_reason` events and log lines name it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -74,6 +98,14 @@ impl Reason {
             Self::GracefulSignal => "graceful_signal",
             Self::MaximumRequests => "maximum_requests",
             Self::ScriptChanged => "script_reload",
+            Self::EvictionSignal => "eviction_signal",
+            Self::RestartInterval => "restart_interval",
+            Self::InactivityTimeout => "inactivity_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::StartupTimeout => "startup_timeout",
+            Self::DeadlockTimeout => "deadlock_timeout",
+            Self::CpuTimeLimit => "cpu_time_limit",
+            Self::ServiceEnded => "service_ended",
         }
     }
 }
@@ -216,6 +248,15 @@ mod tests {
         assert_eq!(Control::decode(&message), Ok((Control::Replace, 3)));
         assert!(Control::decode(&message[..15]).is_err());
         assert!(Control::decode(&[9; CONTROL_SIZE]).is_err());
+    }
+
+    #[test]
+    fn reasons_have_the_numbers_that_they_are_sent_as() {
+        let reasons: Vec<Reason> = (0..64).filter_map(Reason::from_u32).collect();
+        assert_eq!(reasons.len(), 13);
+        for (reason, number) in reasons.iter().zip(1..) {
+            assert_eq!(*reason as u32, number);
+        }
     }
 
     #[test]
