@@ -20,6 +20,18 @@ def module_name(path):
     return "_mod_wsgi_" + hashlib.md5(path, usedforsecurity=False).hexdigest()
 
 
+def locate_module(names, path):
+    """Says in the namespace of a script's module where it comes from, as the import system does for
+    any module of a file: `importlib.resources`, `pkgutil` and Flask look at it."""
+    from importlib.machinery import SourceFileLoader
+    from importlib.util import spec_from_file_location
+
+    name = names["__name__"]
+    loader = SourceFileLoader(name, path)
+    spec = spec_from_file_location(name, path, loader=loader)
+    names.update(__spec__=spec, __loader__=loader, __file__=path, __cached__=None)
+
+
 def path_of_installed_package():
     """`__path__` of the mod_wsgi package from PyPI, whose submodules stay importable."""
     import importlib.machinery

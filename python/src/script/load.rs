@@ -93,7 +93,8 @@ fn execute<'py>(
     let name = script.name.get(py);
     let module = py.module(&name)?;
     let names = module.module_dict(py)?;
-    names.set_entry_named(py, c"__file__", &py.file_name(path)?)?;
+    let path = py.file_name(path)?;
+    constants.support(py, c"locate_module", [names.borrow(), path.borrow()])?;
     names.set_entry_named(py, c"__builtins__", &py.import(c"builtins")?)?;
     modules.set_entry(py, name, &module)?;
     let result = py
