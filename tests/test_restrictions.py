@@ -116,6 +116,15 @@ def test_handlers_are_not_set(unrestricted, mode):
     unrestricted.wait_log(r"\[wsgi:info\].*signals/app\.wsgi.*, in here")
 
 
+@pytest.mark.parametrize("number", ["64", "signal.SIGRTMIN + 3", "400"])
+def test_handler_of_a_signal_without_a_name(unrestricted, mode, number):
+    assert value(unrestricted, mode, f"signal.signal({number}, len)") == "<built-in function len>"
+
+
+def test_handler_of_what_is_no_signal(unrestricted, mode):
+    assert value(unrestricted, mode, "signal.signal('x', len)").startswith("TypeError")
+
+
 def test_handlers_are_set_in_a_child_process(unrestricted, mode):
     assert unrestricted.get(f"/signals/{mode}?forked").json == 0
 

@@ -237,16 +237,22 @@ def restrict_signal(is_restricted):
 def intercept_signals():
     """Registrations of signal handlers are ignored: httpd and mod_wsgi need the signals."""
     global signal_functions
+    import operator
     import signal
     import traceback
 
     register = signal.signal
     owner = os.getpid()
 
-    def intercept(signalnum, handler):
+    def intercept(signalnum, handler, /):
         if os.getpid() != owner:
             return register(signalnum, handler)
-        signal_name = signal.Signals(signalnum).name
+        number = operator.index(signalnum)
+        try:
+            signal_name = signal.Signals(number).name
+        except ValueError:
+            # Real-time signals have no names but the first and the last.
+            signal_name = f"signal {number}"
         functions.log(
             6, f"registration of a handler for {signal_name} was ignored (WSGIRestrictSignal)"
         )
