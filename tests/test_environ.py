@@ -359,6 +359,7 @@ WSGIApplicationGroup %{GLOBAL}
     WSGIScriptAlias /$mode/setenv ${APPS}/environ/app.wsgi process-group=$group
     WSGIScriptAlias /$mode/https-1 ${APPS}/environ/app.wsgi process-group=$group
     WSGIScriptAlias /$mode/https-off ${APPS}/environ/app.wsgi process-group=$group
+    WSGIScriptAlias /$mode/https-lower ${APPS}/environ/app.wsgi process-group=$group
     <Location /$mode/option-off>
         WSGIPassAuthorization On
     </Location>
@@ -368,6 +369,7 @@ WSGIApplicationGroup %{GLOBAL}
     <Location /$mode/setenv>
         SetEnv SET_BY_CONFIG "a value"
         SetEnv LATIN caf\u00e9
+        SetEnv GR\u00dcN gr\u00fcn
         SetEnv REQUEST_METHOD FAKE
         SetEnv QUERY_STRING fake
         SetEnv SERVER_NAME fake
@@ -386,6 +388,9 @@ WSGIApplicationGroup %{GLOBAL}
     </Location>
     <Location /$mode/https-off>
         SetEnv HTTPS off
+    </Location>
+    <Location /$mode/https-lower>
+        SetEnv https On
     </Location>
 </Macro>
 Use Everything embedded %{GLOBAL}
@@ -424,6 +429,8 @@ def test_variables_of_the_configuration(configured, mode):
     environ = environ_of(response)
     assert environ["SET_BY_CONFIG"] == "a value"
     assert environ["LATIN"] == "caf\u00c3\u00a9"
+    # Names are text, and only values are bytes in the disguise of text.
+    assert environ["GR\u00dcN"] == "gr\u00c3\u00bcn"
     assert environ["wsgi.unknown"] == "passed through"
 
 
@@ -452,7 +459,13 @@ def test_path_and_https_are_no_keys(configured, mode):
 
 @pytest.mark.parametrize(
     ("path", "scheme"),
-    [("plain", "http"), ("setenv", "https"), ("https-1", "https"), ("https-off", "http")],
+    [
+        ("plain", "http"),
+        ("setenv", "https"),
+        ("https-1", "https"),
+        ("https-off", "http"),
+        ("https-lower", "https"),
+    ],
 )
 def test_scheme_follows_the_https_variable(configured, mode, path, scheme):
     environ = environ_of(configured.get(f"/{mode}/{path}"))

@@ -136,6 +136,14 @@ fn decode<'py>(py: Attached<'py>, number: u8, bytes: &[u8]) -> PyResult<Object<'
     }
 }
 
+/// A name as a key: UTF-8, as configurations are written, where it is that.
+fn key_of<'py>(py: Attached<'py>, name: &[u8]) -> PyResult<Object<'py>> {
+    match std::str::from_utf8(name) {
+        Ok(name) => py.text(name),
+        Err(_) => py.latin1(name),
+    }
+}
+
 /// Objects and times of one request.
 pub(super) struct Extras<'a, 'py> {
     /// `wsgi.input`.
@@ -245,7 +253,11 @@ impl Template {
                 Name::Text(b"PATH") => {}
                 Name::Text(text) if text.starts_with(b"mod_wsgi.x-") => {}
                 Name::Text(text) => {
-                    let key = py.latin1(text)?;
+                    if text.eq_ignore_ascii_case(b"HTTPS") {
+                        // Names of httpd's variables have no case; this one is kept as it is.
+                        self.set_scheme(py, &environ, value)?;
+                    }
+                    let key = key_of(py, text)?;
                     // What SetEnv says does not replace what the protocol says.
                     let is_reserved = (text.starts_with(b"wsgi.") || text.ends_with(b".version"))
                         && self.dict.get(py).entry(py, key.borrow())?.is_some();
@@ -294,7 +306,7 @@ impl Template {
                     }
                 }
                 Name::Text(text) => {
-                    environ.set_entry(py, py.latin1(text)?.borrow(), &py.latin1(value)?)?;
+                    environ.set_entry(py, key_of(py, text)?.borrow(), &py.latin1(value)?)?;
                 }
             }
         }
