@@ -3,6 +3,7 @@
 
 #include "apr_errno.h"
 #include "http_log.h"
+#include "mpm_common.h"
 
 void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text)
 {
@@ -100,4 +101,11 @@ void mod_wsgi_shim_insert_file(apr_bucket_brigade *brigade, apr_file_t *file, ap
             apr_bucket_file_enable_mmap(bucket, 0);
         }
     }
+}
+
+void mod_wsgi_shim_hook_child_stopping(void (*stopping)(apr_pool_t *pool, int graceful))
+{
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+    ap_hook_child_stopping(stopping, NULL, NULL, APR_HOOK_FIRST);
+#endif
 }

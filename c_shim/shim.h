@@ -31,6 +31,9 @@ int mod_wsgi_shim_expects_continue(const request_rec *r);
 void mod_wsgi_shim_forget_continue(request_rec *r);
 int mod_wsgi_shim_is_aborted(const conn_rec *c);
 
+/* Hook child_stopping, which httpd has from 2.4.49 on; before that, nothing is called. */
+void mod_wsgi_shim_hook_child_stopping(void (*stopping)(apr_pool_t *pool, int graceful));
+
 int mod_wsgi_shim_is_timeup(apr_status_t status);
 
 #endif

@@ -266,6 +266,10 @@ fn supervisor_ended(pid: i32) {
                 _ => return,
             }
         };
+        if mpm::is_stopping() {
+            // All children told it to leave, and it was quicker than they are.
+            return;
+        }
         log::server(
             runtime.main,
             Level::Error,

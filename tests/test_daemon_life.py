@@ -580,6 +580,28 @@ def test_stop_with_a_running_request_leaves_nothing(server_factory, tmp_path_for
     server.tolerate_log("WSGI014[567]|WSGI0309|AH00045|AH00046")
 
 
+@pytest.mark.ours_only("processes of mod_wsgi hear of the end of httpd after all of its children")
+def test_process_hears_of_the_stop_while_its_request_runs(server_factory, tmp_path_for_server):
+    """httpd waits for the thread that has the request, and kills its child after 9 seconds."""
+    server = server_factory(with_options("threads=2 shutdown-timeout=60"))
+    held = HeldRequest(server, tmp_path_for_server)
+    held.wait_started()
+    children = server.httpd_children
+    (process,) = server.daemon_processes
+    (address,) = server.daemon_sockets
+    stop = Background(server.stop)
+    wait_until(lambda: address not in server.daemon_sockets, "the process to take no more requests")
+    if server.mpm != "prefork":
+        # Under prefork the children have left already, request or not.
+        assert any(child.runs for child in children)
+    assert process.runs
+    held.release()
+    assert stop.result() == []
+    # The application returned, and the process left by itself.
+    server.wait_log(f"daemon process {process.pid} .*has left")
+    server.tolerate_log("WSGI014[567]|AH00045")
+
+
 @pytest.mark.ours_only("daemon processes of mod_wsgi outlive an httpd parent that was killed")
 def test_processes_leave_when_httpd_was_killed(server_factory):
     server = server_factory(with_options("processes=2"))

@@ -158,6 +158,11 @@ pub enum Lease {
         /// Its process id.
         pid: u32,
     },
+    /// The child is stopping and does not wait for its requests: httpd stops or restarts.
+    Stopping {
+        /// Index of the block.
+        child: u32,
+    },
     /// A request needs a set for this application group.
     WantSet {
         /// Index of the process group, in the order of the configuration.
@@ -177,6 +182,10 @@ impl Lease {
                 out.put_u32(1);
                 out.put_u32(*child);
                 out.put_u32(*pid);
+            }
+            Self::Stopping { child } => {
+                out.put_u32(3);
+                out.put_u32(*child);
             }
             Self::WantSet { group, name } => {
                 out.put_u32(2);
@@ -211,6 +220,7 @@ impl Lease {
                 }
                 Ok(Self::WantSet { group, name: reader.take(length)?.to_vec() })
             }
+            3 => Ok(Self::Stopping { child: reader.u32()? }),
             _ => Err(DecodeError::Invalid("lease message")),
         }
     }
@@ -263,6 +273,7 @@ mod tests {
     fn lease_messages_survive_the_wire() {
         for message in [
             Lease::Registered { child: 2, pid: 77 },
+            Lease::Stopping { child: 2 },
             Lease::WantSet { group: 1, name: b"example.org|/app".to_vec() },
             Lease::WantSet { group: 1, name: Vec::new() },
         ] {

@@ -138,6 +138,14 @@ impl Child {
         }
     }
 
+    /// Tells the supervisor that this child stops without waiting for its requests.
+    pub(crate) fn tell_stop(&self) {
+        let Some(child) = self.block else { return };
+        if let Some(lease) = self.lease.lock().as_ref() {
+            let _ = socket::send_message(lease.as_fd(), &Lease::Stopping { child }.encode());
+        }
+    }
+
     /// This process asks for nothing any more.
     pub(crate) fn give_up_lease(&self) {
         drop(self.lease.lock().take());

@@ -35,6 +35,11 @@ pub(crate) fn generation() -> u32 {
     u32::try_from(query(sys::AP_MPMQ_GENERATION)).unwrap_or(0)
 }
 
+/// In the parent: whether it is stopping or restarting, and starts no more children.
+pub(crate) fn is_stopping() -> bool {
+    query(sys::AP_MPMQ_MPM_STATE) == sys::AP_MPMQ_STOPPING
+}
+
 /// Where httpd's main loop is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {

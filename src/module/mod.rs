@@ -70,6 +70,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
                 std::ptr::null(),
                 sys::APR_HOOK_MIDDLE,
             );
+            sys::mod_wsgi_shim_hook_child_stopping(Some(child_stopping));
             sys::ap_hook_translate_name(
                 Some(translate_name),
                 Box::leak(Box::new(after_alias)).as_ptr(),
@@ -161,6 +162,20 @@ unsafe extern "C" fn child_init(pool: *mut sys::apr_pool_t, _server: *mut sys::s
         // SAFETY: the child's pool, destroyed when the child ends.
         if let Some(pool) = unsafe { Pool::from_ptr(pool) } {
             pool.own(handler::ChildEnd);
+        }
+    });
+}
+
+/// A child ends. With threads, an end that is not graceful is the end of all children, and httpd's
+/// parent says so to nobody before the last of them is gone or killed. Under prefork a child says
+/// this of every end, in a signal handler, and does not wait for its request.
+unsafe extern "C" fn child_stopping(_pool: *mut sys::apr_pool_t, graceful: c_int) {
+    guard("child_stopping", (), || {
+        if graceful == 0
+            && mpm::is_threaded()
+            && let Some(child) = Runtime::current().and_then(Runtime::child)
+        {
+            child.tell_stop();
         }
     });
 }

@@ -29,11 +29,27 @@ impl Supervisor<'_> {
                 Ok(Some(length)) => {
                     match Lease::decode(message.get(..length).unwrap_or_default()) {
                         Ok(Lease::Registered { child, .. }) => self.watch_child(child),
+                        Ok(Lease::Stopping { child }) => {
+                            if self.children.contains_key(&child) {
+                                self.stopping.insert(child);
+                            }
+                            self.stop_with_children();
+                        }
                         Ok(Lease::WantSet { group, name }) => self.want_set(group, name),
                         Err(_) => {}
                     }
                 }
             }
+        }
+    }
+
+    /// Stops when all children do: httpd stops, and its parent waits for requests that this one alone
+    /// can end in time.
+    fn stop_with_children(&mut self) {
+        if !self.stopping.is_empty()
+            && self.children.keys().all(|block| self.stopping.contains(block))
+        {
+            self.stop_all();
         }
     }
 
@@ -49,6 +65,7 @@ impl Supervisor<'_> {
             Some(known) => {
                 let _ = self.epoll.remove(known.as_fd());
                 self.children.remove(&block);
+                self.stopping.remove(&block);
             }
             None => {}
         }
@@ -69,6 +86,8 @@ impl Supervisor<'_> {
         }
         let Some(child) = self.children.remove(&block) else { return };
         let _ = self.epoll.remove(child.as_fd());
+        self.stopping.remove(&block);
+        self.stop_with_children();
         let pid = u32::try_from(child.pid()).unwrap_or(0);
         if self.claims.owner(block) != pid {
             return;

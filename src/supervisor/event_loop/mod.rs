@@ -9,7 +9,7 @@ mod life;
 mod sets;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -41,6 +41,8 @@ pub(crate) struct Supervisor<'a> {
     next_key: u32,
     /// httpd children by block.
     children: HashMap<u32, PidFd>,
+    /// Those of them, by block, that stop without waiting for their requests.
+    stopping: HashSet<u32>,
     /// What is waited for.
     epoll: Epoll,
     /// Signals.
@@ -74,6 +76,7 @@ impl<'a> Supervisor<'a> {
             processes: HashMap::new(),
             next_key: 1,
             children: HashMap::new(),
+            stopping: HashSet::new(),
             epoll,
             signals,
             claims,
