@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bootstrap;
+pub mod cause;
 pub mod control;
 pub mod embedded;
 pub mod frame;

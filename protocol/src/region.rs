@@ -9,11 +9,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::cause::Cause;
 use crate::control::MAX_SET_NAME;
 
 const HEADER_WORDS: usize = 16;
 const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 2;
-const PROCESS_WORDS: usize = 4;
+const PROCESS_WORDS: usize = 6;
 const SLOT_WORDS: usize = 32;
 
 /// Longest description of a request in a slot, in bytes.
@@ -298,7 +299,7 @@ impl Set<'_> {
 /// One process in a region.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// State, serial, set, process id.
+    /// State, serial, set, process id; serial and cause of the last end here.
     words: &'a [AtomicU32],
 }
 
@@ -343,6 +344,20 @@ impl Process<'_> {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.words[3].load(Ordering::Relaxed)
+    }
+
+    /// Publishes how the process with this serial ended. It stays when another process starts here,
+    /// until that one has ended too.
+    pub fn publish_end(&self, serial: u32, cause: Cause) {
+        self.words[5].store(cause.encode(), Ordering::Relaxed);
+        self.words[4].store(serial, Ordering::Release);
+    }
+
+    /// How the process with this serial ended; None when that is not known (yet, or any more).
+    #[must_use]
+    pub fn end_of(&self, serial: u32) -> Option<Cause> {
+        let is_told = self.words[4].load(Ordering::Acquire) == serial;
+        if is_told { Cause::decode(self.words[5].load(Ordering::Relaxed)) } else { None }
     }
 }
 
@@ -418,6 +433,7 @@ fn store_bytes(words: &[AtomicU32], bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::End;
 
     const GEOMETRY: Geometry = Geometry { children: 3, slots: 2, processes: 4, sets: 2 };
 
@@ -478,5 +494,19 @@ mod tests {
         assert_eq!(region.running_in(2, 8, 4).1, 0);
         slot.clear();
         assert_eq!(region.running_in(2, 7, 4).1, 0);
+    }
+
+    #[test]
+    fn an_end_is_known_until_the_next_one_in_its_place() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        let process = region.process(1).unwrap();
+        assert_eq!(process.end_of(3), None);
+        let cause = Cause { end: End::Signal(11), is_overdue: false, reason: None };
+        process.publish_end(3, cause);
+        process.publish_start(4, 0, 77);
+        assert_eq!((process.end_of(3), process.end_of(4)), (Some(cause), None));
+        process.publish_end(4, Cause { end: End::Exit(1), ..cause });
+        assert_eq!(process.end_of(3), None);
     }
 }

@@ -431,7 +431,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "connect-timeout",
         default: "15",
-        meaning: "Seconds that a request waits for a process that takes it",
+        meaning: "Seconds that a request waits for a process that takes it, also when listen-backlog is reached",
         setter: seconds!(connect_timeout),
     },
     DaemonOption {
@@ -509,7 +509,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "listen-backlog",
         default: "100",
-        meaning: "Connections that may wait to be accepted by a process",
+        meaning: "Requests of an application group that may wait when all threads are busy; beyond, 503 after connect-timeout",
         setter: Setter::Integer(0, i32::MAX as i64, |options, value| {
             options.listen_backlog = u32::try_from(value).unwrap_or(100);
         }),

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mod_wsgi_protocol::cause::Cause;
 use mod_wsgi_protocol::control::set_name;
 use mod_wsgi_protocol::region::{ProcessState, SetState};
 
@@ -44,7 +45,26 @@ impl<'a> Chosen<'a> {
             process.serial() != self.serial || process.state() == ProcessState::Empty
         })
     }
+
+    /// How the process ended: its connections close a moment before the supervisor can tell, and for
+    /// that moment this waits. None when the supervisor does not tell.
+    pub(crate) fn cause_of_end(&self) -> Option<Cause> {
+        let region = self.group.region();
+        let deadline = Instant::now() + MOMENT;
+        loop {
+            let epoch = region.epoch().load(Ordering::Acquire);
+            let cause = region.process(self.process)?.end_of(self.serial);
+            let now = Instant::now();
+            if cause.is_some() || now >= deadline {
+                return cause;
+            }
+            futex_wait(region.epoch(), epoch, deadline - now);
+        }
+    }
 }
+
+/// Longest wait for the cause of a process's death, when the request has failed already.
+const MOMENT: Duration = Duration::from_millis(100);
 
 impl Drop for Chosen<'_> {
     fn drop(&mut self) {
@@ -66,6 +86,9 @@ pub(crate) enum Unavailable {
     Failing,
     /// None became ready in time.
     TimedOut,
+    /// All threads are busy, and as many requests wait for them as `listen-backlog` allows, for as
+    /// long as `connect-timeout` says.
+    Full,
 }
 
 /// The set of an application group; asks for one if there is none, and waits for it.
@@ -118,9 +141,14 @@ pub(crate) fn choose<'a>(
     deadline: Instant,
 ) -> Result<Chosen<'a>, Unavailable> {
     let region = group.region();
+    let threads = u64::from(group.options.threads.max(1));
+    // The kernel's queue holds one more than it is told.
+    let backlog = u64::from(group.options.listen_backlog) + 1;
+    let mut full: Option<Full> = None;
     loop {
         let epoch = region.epoch().load(Ordering::Acquire);
         let mut best: Option<(u32, u32, u32)> = None;
+        let (mut ready, mut in_flight) = (0_u64, 0_u64);
         for index in 0..group.geometry().processes {
             let Some(process) = region.process(index) else { continue };
             if process.state() != ProcessState::Ready || process.set() != set {
@@ -131,12 +159,18 @@ pub(crate) fn choose<'a>(
                 continue;
             }
             let load = region.load(index);
+            ready += 1;
+            in_flight += u64::from(load);
             if best.is_none_or(|(least, _, _)| load < least) {
                 best = Some((load, index, serial));
             }
         }
         if let Some((_, index, serial)) = best {
-            return Ok(Chosen::new(group, child, index, serial));
+            if in_flight < ready * threads + backlog {
+                return Ok(Chosen::new(group, child, index, serial));
+            }
+            full.get_or_insert_with(|| Full::since(Instant::now(), group)).wait()?;
+            continue;
         }
         if region.set(set).is_some_and(|set| set.failing()) {
             return Err(Unavailable::Failing);
@@ -146,5 +180,32 @@ pub(crate) fn choose<'a>(
             return Err(Unavailable::TimedOut);
         }
         futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+}
+
+/// A wait for room in the queue: the queue itself is in the daemon processes, which take every
+/// connection at once, and what `listen-backlog` bounds is how many wait there for a thread.
+struct Full {
+    /// When the request gives up.
+    deadline: Instant,
+    /// How long the next step is.
+    pause: Duration,
+}
+
+impl Full {
+    fn since(now: Instant, group: &Group) -> Self {
+        let patience = Duration::from_secs(group.options.connect_timeout.into());
+        Self { deadline: now + patience, pause: Duration::from_millis(1) }
+    }
+
+    /// One step, each twice as long as the one before, up to 128 ms, as for a kernel's full queue.
+    fn wait(&mut self) -> Result<(), Unavailable> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(Unavailable::Full);
+        }
+        std::thread::sleep(self.pause.min(self.deadline - now));
+        self.pause = (self.pause * 2).min(Duration::from_millis(128));
+        Ok(())
     }
 }

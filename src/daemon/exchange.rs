@@ -11,9 +11,9 @@ use mod_wsgi_protocol::frame::{self, BodyError, Kind, Reject};
 use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
-use super::choice::{self, Chosen, Unavailable};
+use super::choice::{self, Chosen};
 use super::connection::{Connection, Failure, Patience, Receiver};
-use super::{Child, Group};
+use super::{Child, Group, failure};
 use crate::httpd::body::BodyReader;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -60,15 +60,15 @@ pub(crate) fn handle<'a>(
 }
 
 /// Who works for which request at what.
-struct Task<'x, 'a> {
+pub(super) struct Task<'x, 'a> {
     /// The request.
-    request: &'x Request<'a>,
+    pub(super) request: &'x Request<'a>,
     /// The process group.
-    group: &'x Group,
+    pub(super) group: &'x Group,
     /// This httpd child.
-    child: &'x Child,
+    pub(super) child: &'x Child,
     /// What is to be done.
-    work: Work<'x>,
+    pub(super) work: Work<'x>,
 }
 
 /// A slot that goes back when the request is over.
@@ -169,7 +169,7 @@ fn run<'a>(
 
     let set = match choice::find_set(group, child, work.application_group(), deadline) {
         Ok(set) => set,
-        Err(reason) => return unavailable(task, reason),
+        Err(reason) => return failure::unavailable(task, reason),
     };
     // As many attempts as mod_wsgi has for a changed script.
     let attempts = 2 * group.processes() + 1;
@@ -177,7 +177,7 @@ fn run<'a>(
     for attempt in 0..=attempts {
         let chosen = match choice::choose(group, child, set, &avoid, deadline) {
             Ok(chosen) => chosen,
-            Err(reason) => return unavailable(task, reason),
+            Err(reason) => return failure::unavailable(task, reason),
         };
         let idle = child.take_connection(group.index, chosen.process, chosen.serial);
         let was_idle = idle.is_some();
@@ -189,7 +189,7 @@ fn run<'a>(
                     avoid.push(chosen.serial);
                     continue;
                 }
-                Err(failure) => return connect_failed(request, group, &failure),
+                Err(failure) => return failure::not_connected(task, &failure),
             },
         };
         slot.describe(&chosen, request);
@@ -245,20 +245,11 @@ fn run<'a>(
                     continue;
                 }
                 slot.is_of_dead = matches!(failure, Failure::Closed);
-                return broken(request, group, &chosen, responder, &failure);
+                return failure::broken(task, &chosen, responder, &failure);
             }
         }
     }
-    log::request(
-        request,
-        Level::Error,
-        format!(
-            "WSGI0124: Maximum number of WSGI daemon process '{}' reconnects reached: {attempts}",
-            group.label()
-        )
-        .as_bytes(),
-    );
-    503
+    failure::not_taken(task, attempts)
 }
 
 fn now() -> i64 {
@@ -328,86 +319,6 @@ fn connect(group: &Group, chosen: &Chosen<'_>) -> Result<Connection, Failure> {
             _ => Failure::System(error),
         }
     })
-}
-
-fn connect_failed(request: &Request<'_>, group: &Group, failure: &Failure) -> i32 {
-    let text = match failure {
-        Failure::TimedOut => format!(
-            "WSGI0116: Unable to connect to WSGI daemon process '{}' after multiple attempts as listener backlog limit was exceeded: all of its threads were busy for {} s",
-            group.label(),
-            group.options.connect_timeout
-        ),
-        other => format!(
-            "WSGI0117: Unable to connect to WSGI daemon process '{}': {other}: check WSGISocketPrefix and the owner of its directory",
-            group.label()
-        ),
-    };
-    log::request(request, Level::Error, text.as_bytes());
-    503
-}
-
-fn unavailable(task: &Task<'_, '_>, reason: Unavailable) -> i32 {
-    let Task { request, group, work, .. } = task;
-    let name = group.label();
-    let text = match reason {
-        Unavailable::Exhausted => format!(
-            "WSGI0300: No processes for application group '{}': WSGI process group '{name}' has its {} application groups already, raise application-groups= or name fewer groups",
-            String::from_utf8_lossy(work.application_group()),
-            group.options.application_groups
-        ),
-        Unavailable::Failing => format!(
-            "WSGI0301: No process of WSGI process group '{name}' is running: they fail to start, the reason is in the log before this line"
-        ),
-        Unavailable::TimedOut => format!(
-            "WSGI0302: No process of WSGI process group '{name}' was ready in time: it is still starting"
-        ),
-    };
-    log::request(request, Level::Error, text.as_bytes());
-    503
-}
-
-fn broken(
-    request: &Request<'_>,
-    group: &Group,
-    chosen: &Chosen<'_>,
-    responder: &mut Responder<'_>,
-    failure: &Failure,
-) -> i32 {
-    let name = group.label();
-    let pid = chosen.pid;
-    if responder.is_done() {
-        return responder.finish(500);
-    }
-    let waiting = responder.is_waiting();
-    let (status, text) = match failure {
-        Failure::TimedOut if waiting => (
-            504,
-            format!(
-                "WSGI0145: Timeout when reading response headers from WSGI daemon process '{name}' (pid {pid})"
-            ),
-        ),
-        Failure::Closed if waiting => (
-            502,
-            format!(
-                "WSGI0146: WSGI daemon process '{name}' (pid {pid}) closed the connection before the response headers: it died while it ran this request"
-            ),
-        ),
-        failure if waiting => (
-            502,
-            format!(
-                "WSGI0147: Error reading the response from WSGI daemon process '{name}' (pid {pid}): {failure}"
-            ),
-        ),
-        failure => (
-            502,
-            format!(
-                "WSGI0119: The response of WSGI daemon process '{name}' (pid {pid}) is incomplete: {failure}"
-            ),
-        ),
-    };
-    log::request(request, Level::Error, text.as_bytes());
-    responder.abandon();
-    if waiting { status } else { responder.finish(0) }
 }
 
 /// One attempt on one connection.

@@ -9,6 +9,7 @@ pub(crate) mod choice;
 pub(crate) mod claims;
 pub(crate) mod connection;
 pub(crate) mod exchange;
+mod failure;
 pub(crate) mod group;
 
 pub(crate) use child::Child;

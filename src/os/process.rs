@@ -29,6 +29,18 @@ pub(crate) enum Exit {
     Signal(i32, bool),
 }
 
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "ended with exit code {status}"),
+            Self::Signal(number, dumped) => {
+                let core = if *dumped { ", core dumped" } else { "" };
+                write!(f, "was killed by signal {number} ({}){core}", super::signal::name(*number))
+            }
+        }
+    }
+}
+
 impl PidFd {
     /// The process with this id.
     pub(crate) fn open(pid: libc::pid_t) -> io::Result<Self> {

@@ -5,8 +5,10 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use mod_wsgi_protocol::cause::{Cause, End};
+use mod_wsgi_protocol::control::Reason;
+
 use crate::os::process::{Exit, PidFd};
-use crate::os::signal;
 
 use super::output::Lines;
 
@@ -54,23 +56,28 @@ pub(crate) struct DaemonProcess {
     /// What is wanted of it.
     pub(crate) role: Role,
     /// Why it leaves, if it does so by itself.
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<Reason>,
     /// When it is killed if it is still there.
     pub(crate) kill_at: Option<Instant>,
     /// That it is being killed has been logged.
     pub(crate) is_killed: bool,
 }
 
+impl DaemonProcess {
+    /// How it ended and why, as httpd's children are told.
+    pub(crate) fn published_cause(&self, exit: Exit) -> Cause {
+        let end = match exit {
+            // Both are bytes, as the system has them.
+            Exit::Status(code) => End::Exit(code as u8),
+            Exit::Signal(number, _) => End::Signal(number as u8),
+        };
+        Cause { end, is_overdue: self.is_killed, reason: self.reason }
+    }
+}
+
 /// How a process ended, in words.
 pub(crate) fn cause(exit: Exit) -> String {
-    match exit {
-        Exit::Status(status) => format!("ended with exit code {status}"),
-        Exit::Signal(number, dumped) => format!(
-            "was killed by signal {number} ({}){}",
-            signal::name(number),
-            if dumped { ", core dumped" } else { "" }
-        ),
-    }
+    exit.to_string()
 }
 
 /// A duration for a log line.

@@ -5,6 +5,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use mod_wsgi_protocol::control::Reason;
 use mod_wsgi_protocol::region::ProcessState;
 
 use super::Supervisor;
@@ -55,6 +56,14 @@ impl Supervisor<'_> {
         let Some(exit) = self.processes.get(&key).and_then(|process| process.process.reap()) else {
             return;
         };
+        if let Some(process) = self.processes.get(&key) {
+            let group = &self.plans[process.group].group;
+            if let Some(published) = group.region().process(process.slot) {
+                // Those whose requests it ran wait for this to say why there is no answer.
+                published.publish_end(process.serial, process.published_cause(exit));
+                group.announce();
+            }
+        }
         for which in [0, 1] {
             self.hear_output(key, which);
         }
@@ -85,7 +94,7 @@ impl Supervisor<'_> {
                 Level::Info,
                 &format!(
                     "daemon process {pid} of WSGI process group '{name}' has left after {life}: {}",
-                    process.reason.unwrap_or("shutdown_signal")
+                    process.reason.unwrap_or(Reason::Supervisor).name()
                 ),
             ),
             Role::Draining => log::server(

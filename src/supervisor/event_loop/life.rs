@@ -228,7 +228,7 @@ impl Supervisor<'_> {
             Role::Outgoing if reason == Some(Reason::ScriptChanged) => {}
             Role::Starting | Role::Outgoing | Role::Draining => return,
         }
-        process.reason = reason.map(Reason::name);
+        process.reason = reason;
         process.role = Role::Outgoing;
         let plan = &self.plans[group];
         log::server(
@@ -264,7 +264,7 @@ impl Supervisor<'_> {
     /// It leaves by itself.
     pub(super) fn leaves(&mut self, key: u32, reason: Option<Reason>) {
         let Some(process) = self.processes.get_mut(&key) else { return };
-        process.reason = reason.map(Reason::name);
+        process.reason = reason;
         process.role = Role::Draining;
         let plan = &self.plans[process.group];
         let timeout = plan.group.options.shutdown_timeout;
@@ -310,7 +310,7 @@ impl Supervisor<'_> {
                 published.publish(ProcessState::Draining);
             }
             process.role = Role::Draining;
-            process.reason.get_or_insert("shutdown_signal");
+            process.reason.get_or_insert(Reason::Supervisor);
             let timeout = plan.group.options.shutdown_timeout;
             let message = Control::Stop.encode(timeout);
             if socket::send_message(process.control.as_fd(), &message).is_err() {
