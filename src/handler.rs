@@ -100,6 +100,14 @@ fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i3
             "WSGI0152: Daemon process called '{name}' cannot be accessed by this WSGI application as it is defined in a virtual host of another ServerName: move its WSGIDaemonProcess out of that virtual host"
         ));
     }
+    if group.path_inside(route.script).is_none() {
+        let text = format!(
+            "WSGI0081: The WSGI script {} is outside of chroot= of process group '{name}'",
+            String::from_utf8_lossy(route.script)
+        );
+        log::request(request, Level::Error, text.as_bytes());
+        return 502;
+    }
     if let Err(text) = ownership::check(request, &group.options) {
         log::request(request, Level::Error, text.as_bytes());
         return 403;

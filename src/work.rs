@@ -8,6 +8,7 @@ use mod_wsgi_protocol::hook::{Hook, encode_arguments};
 use mod_wsgi_protocol::request::{Body, Head};
 
 use crate::access::Question;
+use crate::daemon::Group;
 use crate::environ;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -27,7 +28,7 @@ pub(crate) enum Work<'r> {
 
 /// What differs from one way to Python to the other.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Delivery {
+pub(crate) struct Delivery<'r> {
     /// Slot of the started mark.
     pub(crate) slot: u32,
     /// Mark of the request.
@@ -38,6 +39,15 @@ pub(crate) struct Delivery {
     pub(crate) content_length: i64,
     /// When the child turned to the daemon, µs since the epoch; 0 in embedded mode.
     pub(crate) queue_start: i64,
+    /// The process group, which may know paths by other names; None in embedded mode.
+    pub(crate) group: Option<&'r Group>,
+}
+
+impl Delivery<'_> {
+    /// A path as Python is to know it. One that it cannot reach stays as it is.
+    pub(crate) fn path<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        self.group.and_then(|group| group.path_inside(path)).unwrap_or(path)
+    }
 }
 
 impl Work<'_> {
@@ -59,7 +69,7 @@ impl Work<'_> {
     pub(crate) fn write(
         &self,
         request: &Request<'_>,
-        delivery: &Delivery,
+        delivery: &Delivery<'_>,
         frame: &mut Vec<u8>,
     ) -> bool {
         let is_whole = self.write_whole(request, delivery, frame)
@@ -75,8 +85,13 @@ impl Work<'_> {
         is_whole
     }
 
-    fn write_whole(&self, request: &Request<'_>, delivery: &Delivery, frame: &mut Vec<u8>) -> bool {
-        let Delivery { slot, mark, body, content_length, queue_start } = *delivery;
+    fn write_whole(
+        &self,
+        request: &Request<'_>,
+        delivery: &Delivery<'_>,
+        frame: &mut Vec<u8>,
+    ) -> bool {
+        let Delivery { slot, mark, body, content_length, queue_start, .. } = *delivery;
         let head = Head {
             slot,
             mark,
@@ -105,25 +120,27 @@ impl Work<'_> {
                     pass_request: route.pass_apache_request,
                     // httpd has looked at the file of the URL, and at no other.
                     script_mtime: if route.is_handler_script { -1 } else { request.file_time() },
-                    script: route.script,
+                    script: delivery.path(route.script),
                     callable: &route.callable,
-                    resource: if route.is_handler_script { file } else { b"" },
+                    resource: if route.is_handler_script { delivery.path(file) } else { b"" },
                     ..head
                 }
                 .encode(frame);
-                environ::write(request, route, frame)
+                environ::write(request, route, delivery, frame)
             }
             Self::Hook(question) => {
                 Head {
                     script_reloading: question.script_reloading,
                     pass_request: question.pass_request,
                     hook: question.hook,
-                    script: question.script,
+                    script: delivery.path(question.script),
                     ..head
                 }
                 .encode(frame);
                 let is_whole = match question.route {
-                    Some(route) => environ::write_dispatch(request, route, question, frame),
+                    Some(route) => {
+                        environ::write_dispatch(request, route, question, delivery, frame)
+                    }
                     None => environ::write_hook(request, question, frame),
                 };
                 encode_arguments(&question.arguments, frame);

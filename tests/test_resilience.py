@@ -470,6 +470,6 @@ WSGIDaemonProcess main threads=2
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias / ${APPS}/limits/app.wsgi process-group=main
 """)
-        assert server.get("/").text == str(min(soft, hard) - 1)
+        assert server.get("/").json["RLIMIT_NOFILE"][0] == min(soft, hard) - 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

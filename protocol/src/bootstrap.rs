@@ -10,7 +10,9 @@
 pub const MINIMUM_PYTHON: (u32, u32) = (3, 10);
 
 /// Source given to `-c`. `-c` puts the working directory first on `sys.path`: it is taken away
-/// before anything is imported. An interpreter that is too old says so in one line on stderr.
+/// before anything is imported. An interpreter that is too old says so in one line on stderr. The
+/// library is an inherited descriptor; where there is no /proc to load that by (`chroot=`), it is
+/// copied into the folder of temporary files.
 pub const SOURCE: &str = "\
 import sys
 if sys.path and sys.path[0] == '':
@@ -23,13 +25,26 @@ if sys.version_info < (3, 10):
 import importlib.machinery, importlib.util
 arguments = sys.argv[1:]
 sys.argv[:] = ['mod_wsgi']
+descriptor, copy = None, None
+if arguments[1] == 'daemon' and arguments[0].startswith('/proc/self/fd/'):
+    import os
+    descriptor = int(arguments[0][14:])
+    if not os.path.exists(arguments[0]):
+        import tempfile
+        file, copy = tempfile.mkstemp('.so', 'mod_wsgi_python')
+        size = os.fstat(descriptor).st_size
+        while size > 0:
+            size -= os.write(file, os.pread(descriptor, size, os.fstat(file).st_size))
+        os.close(file)
+        arguments[0] = copy
 loader = importlib.machinery.ExtensionFileLoader('mod_wsgi_python', arguments[0])
 spec = importlib.util.spec_from_file_location('mod_wsgi_python', arguments[0], loader=loader)
 library = importlib.util.module_from_spec(spec)
 loader.exec_module(library)
-if arguments[1] == 'daemon' and arguments[0].startswith('/proc/self/fd/'):
-    import os
-    os.close(int(arguments[0][14:]))
-del loader, spec
+if copy:
+    os.unlink(copy)
+if descriptor:
+    os.close(descriptor)
+del loader, spec, descriptor, copy
 library.run(*arguments[1:])
 ";

@@ -95,6 +95,10 @@ pub struct Settings {
     pub maximum_requests: u64,
     /// Seconds for one read or write on a connection; 0 is without limit.
     pub socket_timeout: u32,
+    /// SO_SNDBUF of connections, bytes; 0 leaves the system's.
+    pub send_buffer_size: u32,
+    /// SO_RCVBUF of connections, bytes; 0 leaves the system's.
+    pub receive_buffer_size: u32,
     /// Seconds after which a request that has waited is answered 504 instead of run; 0 is off.
     pub queue_timeout: u32,
     /// Seconds that running requests have after a graceful reason.
@@ -149,6 +153,8 @@ impl Settings {
         put_optional(&mut out, self.locale.as_deref());
         out.put_u64(self.maximum_requests);
         out.put_u32(self.socket_timeout);
+        out.put_u32(self.send_buffer_size);
+        out.put_u32(self.receive_buffer_size);
         out.put_u32(self.queue_timeout);
         out.put_u32(self.graceful_timeout);
         out.put_u32(self.shutdown_timeout);
@@ -228,6 +234,8 @@ impl Settings {
             locale: optional(reader)?,
             maximum_requests: reader.u64()?,
             socket_timeout: reader.u32()?,
+            send_buffer_size: reader.u32()?,
+            receive_buffer_size: reader.u32()?,
             queue_timeout: reader.u32()?,
             graceful_timeout: reader.u32()?,
             shutdown_timeout: reader.u32()?,

@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::directive::new_relic;
+use super::environment::{self, Variable};
 use super::words::{self, Words, text};
 use super::{Context, Text};
 
@@ -48,6 +49,10 @@ pub(crate) struct Options {
     pub(crate) lang: Option<Text>,
     /// `locale=`.
     pub(crate) locale: Option<Text>,
+    /// `env=`, in the order of the configuration.
+    pub(crate) variables: Vec<Variable>,
+    /// `env-file=`.
+    pub(crate) env_file: Option<Text>,
     /// `display-name=`.
     pub(crate) display_name: Option<Text>,
     /// `script-user=`.
@@ -137,6 +142,8 @@ impl Default for Options {
             umask: None,
             lang: None,
             locale: None,
+            variables: Vec::new(),
+            env_file: None,
             display_name: None,
             script_user: None,
             script_group: None,
@@ -206,6 +213,8 @@ enum Setter {
     Legacy,
     /// An absolute path, for which root is needed.
     RootPath(fn(&mut Options, Text)),
+    /// `NAME=VALUE`.
+    Variable(fn(&mut Options, Variable)),
     /// `process` or `interpreter`.
     Isolation(fn(&mut Options, Isolation)),
 }
@@ -277,7 +286,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "chroot",
         default: "none",
-        meaning: "Directory that becomes the root directory of the processes (no effect yet)",
+        meaning: "Directory that becomes the root directory of the processes; Python must be in it, and the scripts below it",
         setter: Setter::RootPath(|options, value| {
             options.chroot = Some(PathBuf::from(text(&value)));
         }),
@@ -305,6 +314,18 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         default: "none",
         meaning: "LC_ALL of the processes",
         setter: stored!(Text, locale),
+    },
+    DaemonOption {
+        name: "env",
+        default: "none",
+        meaning: "NAME=VALUE for the environment of the processes (os.environ); may be repeated",
+        setter: Setter::Variable(|options, variable| options.variables.push(variable)),
+    },
+    DaemonOption {
+        name: "env-file",
+        default: "none",
+        meaning: "File with lines NAME=VALUE for the environment of the processes, read at each start of one; env comes before it",
+        setter: stored!(AbsolutePath, env_file),
     },
     DaemonOption {
         name: "display-name",
@@ -401,13 +422,13 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "cpu-time-limit",
         default: "0 (unlimited)",
-        meaning: "Seconds of CPU after which a process is replaced (no effect yet)",
+        meaning: "Seconds of CPU after which a process is replaced, as with SIGXCPU; it is killed shutdown-timeout and one second of CPU later",
         setter: seconds!(cpu_time_limit),
     },
     DaemonOption {
         name: "cpu-priority",
         default: "0",
-        meaning: "Nice value of the processes (no effect yet)",
+        meaning: "Nice value of the processes",
         setter: Setter::Integer(i32::MIN as i64, i32::MAX as i64, |options, value| {
             options.cpu_priority = i32::try_from(value).unwrap_or(0);
         }),
@@ -415,7 +436,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "memory-limit",
         default: "0 (unlimited)",
-        meaning: "RLIMIT_DATA of the processes, in bytes (no effect yet)",
+        meaning: "RLIMIT_DATA of the processes, in bytes",
         setter: Setter::Integer(0, i64::MAX, |options, value| {
             options.memory_limit = u64::try_from(value).unwrap_or(0);
         }),
@@ -423,7 +444,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "virtual-memory-limit",
         default: "0 (unlimited)",
-        meaning: "RLIMIT_AS of the processes, in bytes (no effect yet)",
+        meaning: "RLIMIT_AS of the processes, in bytes",
         setter: Setter::Integer(0, i64::MAX, |options, value| {
             options.virtual_memory_limit = u64::try_from(value).unwrap_or(0);
         }),
@@ -517,13 +538,13 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "send-buffer-size",
         default: "0 (the system's)",
-        meaning: "SO_SNDBUF of the sockets, in bytes (no effect yet)",
+        meaning: "SO_SNDBUF of the sockets, in bytes",
         setter: buffer!(512, send_buffer_size),
     },
     DaemonOption {
         name: "receive-buffer-size",
         default: "0 (the system's)",
-        meaning: "SO_RCVBUF of the sockets, in bytes (no effect yet)",
+        meaning: "SO_RCVBUF of the sockets, in bytes",
         setter: buffer!(512, receive_buffer_size),
     },
     DaemonOption {
@@ -689,6 +710,7 @@ fn set(
                 .collect::<Result<_, _>>()?;
             store(options, groups);
         }
+        Setter::Variable(store) => store(options, environment::variable(value)?),
         Setter::Isolation(store) => match value {
             b"process" => store(options, Isolation::Process),
             b"interpreter" => store(options, Isolation::Interpreter),
@@ -756,12 +778,25 @@ mod tests {
             ("x script-user=www-data script-group=www-data", "only one of"),
             ("x script-user=nobody-at-all", "nobody-at-all"),
             ("x chroot=/srv", "started as root"),
+            ("x env=NAME", "NAME=VALUE"),
+            ("x env=1A=b", "no name of a variable"),
+            ("x env-file=.env", "absolute path"),
             ("x stack-size=0", "1 or more"),
             ("x socket-timeout=-1", "0 or more"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(needle), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn variables_may_be_repeated_and_quoted() {
+        let options = parsed("x env=A=1 env='B=two words' env=\"C=\"").unwrap().options;
+        let variable = |name: &str, value: &str| (name.into(), value.into());
+        assert_eq!(
+            options.variables,
+            [variable("A", "1"), variable("B", "two words"), variable("C", "")]
+        );
     }
 
     #[test]

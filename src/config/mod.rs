@@ -6,6 +6,7 @@
 pub(crate) mod alias;
 pub(crate) mod daemon_process;
 pub(crate) mod directive;
+pub(crate) mod environment;
 pub(crate) mod lint;
 pub(crate) mod names;
 pub(crate) mod options;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind};
 use mod_wsgi_protocol::wire::DecodeError;
 
-use crate::os::socket::{self, Address};
+use super::Group;
+use crate::os::socket;
 use crate::os::wait_readable;
 
 /// Bytes that are read at once, at first: enough for most responses, and small beside a thread.
@@ -71,16 +72,15 @@ impl From<DecodeError> for Failure {
 }
 
 impl Connection {
-    /// Connects to the process with this serial, if its listener was made by `listener`.
-    pub(crate) fn open(
-        address: &Address,
-        serial: u32,
-        listener: u32,
-        deadline: Instant,
-    ) -> io::Result<Self> {
-        let fd = socket::connect(address, deadline)?;
+    /// Connects to the process of the group with this serial, if its listener was made by httpd.
+    pub(crate) fn open(group: &Group, serial: u32, deadline: Instant) -> io::Result<Self> {
+        let options = &group.options;
+        let fd = socket::connect(&group.address(serial), deadline)?;
+        // A refusal costs speed at the most; the process, which sets the same, says so.
+        let _ =
+            socket::set_buffers(fd.as_fd(), options.send_buffer_size, options.receive_buffer_size);
         let uid = socket::peer_uid(fd.as_fd())?;
-        if uid != listener {
+        if uid != group.listener_uid() {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("its socket belongs to a process of user id {uid}, and not to httpd"),

@@ -159,6 +159,7 @@ fn run<'a>(
         body: if mode.is_some() { Body::Whole } else { Body::Pulled },
         content_length: announced.unwrap_or(-1),
         queue_start: now(),
+        group: Some(group),
     };
     if !work.write(request, &delivery, frame) {
         return 500;
@@ -311,13 +312,10 @@ fn body_failed(request: &Request<'_>, error: BodyError) -> i32 {
 
 fn connect(group: &Group, chosen: &Chosen<'_>) -> Result<Connection, Failure> {
     let deadline = Instant::now() + Duration::from_secs(group.options.connect_timeout.into());
-    let address = group.address(chosen.serial);
-    Connection::open(&address, chosen.serial, group.listener_uid(), deadline).map_err(|error| {
-        match error.kind() {
-            std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => Failure::Closed,
-            std::io::ErrorKind::WouldBlock => Failure::TimedOut,
-            _ => Failure::System(error),
-        }
+    Connection::open(group, chosen.serial, deadline).map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => Failure::Closed,
+        std::io::ErrorKind::WouldBlock => Failure::TimedOut,
+        _ => Failure::System(error),
     })
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use mod_wsgi_protocol::region::{Geometry, Region};
@@ -158,6 +159,13 @@ impl Group {
         }
     }
 
+    /// A path as the group's processes know it: without the directory that is their root directory
+    /// (`chroot=`). None when it is not below that.
+    pub(crate) fn path_inside<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let Some(root) = &self.options.chroot else { return Some(path) };
+        inside(root.as_os_str().as_bytes(), path)
+    }
+
     /// Owner of socket files, when the parent is root.
     pub(crate) fn socket_owner(&self) -> Option<u32> {
         self.sockets.owner.map(|owner| self.options.socket_user.unwrap_or(owner))
@@ -183,5 +191,25 @@ impl Group {
         !self.host.is_virtual
             || self.host.identity == server.identity()
             || self.host.name.as_deref() == server.name()
+    }
+}
+
+/// The rest of a path below a directory, from the slash on.
+fn inside<'p>(root: &[u8], path: &'p [u8]) -> Option<&'p [u8]> {
+    let root = root.strip_suffix(b"/").unwrap_or(root);
+    path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_inside_of_a_root_directory() {
+        assert_eq!(inside(b"/jail", b"/jail/app.wsgi"), Some(&b"/app.wsgi"[..]));
+        assert_eq!(inside(b"/jail/", b"/jail/app.wsgi"), Some(&b"/app.wsgi"[..]));
+        assert_eq!(inside(b"/", b"/app.wsgi"), Some(&b"/app.wsgi"[..]));
+        assert_eq!(inside(b"/jail", b"/jailed/app.wsgi"), None);
+        assert_eq!(inside(b"/jail", b"/app.wsgi"), None);
     }
 }

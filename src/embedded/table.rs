@@ -103,6 +103,7 @@ pub(crate) fn handle<'a>(
         body: if work.takes_body() && has_body { Body::Pulled } else { Body::Whole },
         content_length: length.unwrap_or(-1),
         queue_start: 0,
+        group: None,
     };
     let mut frame = Vec::with_capacity(4096);
     if !work.write(request, &delivery, &mut frame) {

@@ -14,6 +14,7 @@ use crate::config::MapHead;
 use crate::httpd::request::Request;
 use crate::mapping::path;
 use crate::mapping::routing::Route;
+use crate::work::Delivery;
 use proxies::Changes;
 use writer::{Writer, number, put};
 
@@ -35,8 +36,13 @@ enum Reader<'r> {
 
 /// Appends the entries of the request to the frame, for its application. False when the request has
 /// more than fits.
-pub(crate) fn write(request: &Request<'_>, route: &Route<'_>, frame: &mut Vec<u8>) -> bool {
-    write_for(Reader::Application, request, route, frame)
+pub(crate) fn write(
+    request: &Request<'_>,
+    route: &Route<'_>,
+    delivery: &Delivery<'_>,
+    frame: &mut Vec<u8>,
+) -> bool {
+    write_for(Reader::Application, request, route, delivery, frame)
 }
 
 /// Appends the entries of the request to the frame, for a dispatch script; as [`write`].
@@ -44,15 +50,17 @@ pub(crate) fn write_dispatch(
     request: &Request<'_>,
     route: &Route<'_>,
     question: &Question<'_>,
+    delivery: &Delivery<'_>,
     frame: &mut Vec<u8>,
 ) -> bool {
-    write_for(Reader::Dispatch(question), request, route, frame)
+    write_for(Reader::Dispatch(question), request, route, delivery, frame)
 }
 
 fn write_for(
     reader: Reader<'_>,
     request: &Request<'_>,
     route: &Route<'_>,
+    delivery: &Delivery<'_>,
     frame: &mut Vec<u8>,
 ) -> bool {
     let mut writer = Writer::new(frame);
@@ -63,7 +71,7 @@ fn write_for(
     let changes = changes(request, route);
     headers(request, route, &changes, &mut writer);
     server(request, &changes, &mut writer);
-    resource(request, route, &changes, &mut writer);
+    resource(request, route, delivery, &changes, &mut writer);
     module(request, route, reader, &mut writer);
     let https = match changes.https {
         None if !changes.tells_scheme && request.is_encrypted() => Some(true),
@@ -214,6 +222,7 @@ fn server(request: &Request<'_>, changes: &Changes<'_>, writer: &mut Writer<'_>)
 fn resource(
     request: &Request<'_>,
     route: &Route<'_>,
+    delivery: &Delivery<'_>,
     changes: &Changes<'_>,
     writer: &mut Writer<'_>,
 ) {
@@ -234,10 +243,16 @@ fn resource(
     } else {
         put!(writer, "REQUEST_URI", original_uri(request.request_line().unwrap_or_default()));
     }
-    put!(writer, "DOCUMENT_ROOT", request.document_root());
+    // One that the application cannot reach is none.
+    let reaches = |path| delivery.group.is_none_or(|group| group.path_inside(path).is_some());
+    let document_root = request.document_root();
+    if reaches(document_root) {
+        put!(writer, "DOCUMENT_ROOT", delivery.path(document_root));
+    }
     put!(writer, "CONTEXT_PREFIX", request.context_prefix());
     put!(writer, "CONTEXT_DOCUMENT_ROOT", request.context_document_root());
-    put!(writer, "SCRIPT_FILENAME", request.filename().unwrap_or_default());
+    let file = request.filename().unwrap_or_default();
+    put!(writer, "SCRIPT_FILENAME", delivery.path(file));
 
     let uri = request.uri().unwrap_or_default();
     let info = request.path_info().unwrap_or_default();

@@ -234,6 +234,57 @@ pub(crate) fn close_system_log() {
     unsafe { libc::closelog() };
 }
 
+/// What the kernel can limit for a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// RLIMIT_CPU, seconds.
+    Cpu,
+    /// RLIMIT_DATA, bytes.
+    Data,
+    /// RLIMIT_AS, bytes.
+    AddressSpace,
+}
+
+/// Limits this process, and what it executes.
+pub(crate) fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let resource = match resource {
+        Resource::Cpu => libc::RLIMIT_CPU,
+        Resource::Data => libc::RLIMIT_DATA,
+        Resource::AddressSpace => libc::RLIMIT_AS,
+    };
+    // SAFETY: setrlimit reads one structure.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
+}
+
+/// Sets the nice value of this process.
+pub(crate) fn set_priority(nice: i32) -> io::Result<()> {
+    // SAFETY: setpriority takes integers; 0 is the calling process.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+/// Makes a directory the root directory of this process, and its working directory.
+pub(crate) fn change_root(directory: &CStr) -> io::Result<()> {
+    // SAFETY: chroot takes a C string.
+    check(unsafe { libc::chroot(directory.as_ptr()) })?;
+    // SAFETY: chdir takes a C string.
+    check(unsafe { libc::chdir(c"/".as_ptr()) }).map(drop)
+}
+
+/// Whether the system has the locale. For a process with one thread.
+pub(crate) fn has_locale(name: &CStr) -> bool {
+    // SAFETY: newlocale takes a C string, and null for "from nothing"; the locale that it makes is
+    // freed once.
+    unsafe {
+        let locale = libc::newlocale(libc::LC_ALL_MASK, name.as_ptr(), std::ptr::null_mut());
+        if locale.is_null() {
+            return false;
+        }
+        libc::freelocale(locale);
+    }
+    true
+}
+
 /// Limits on open descriptors: (soft, hard).
 pub(crate) fn descriptor_limit() -> Option<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

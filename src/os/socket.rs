@@ -242,6 +242,39 @@ pub(crate) fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedF
     }
 }
 
+/// Sets the sizes of the kernel's buffers for a socket, bytes; 0 leaves one as it is. The kernel
+/// doubles them for its own needs and has limits of its own (socket(7)).
+///
+/// # Errors
+/// The name of the option that the kernel refuses, and its reason.
+pub(crate) fn set_buffers(
+    fd: BorrowedFd<'_>,
+    send: u32,
+    receive: u32,
+) -> Result<(), (&'static str, io::Error)> {
+    for (name, option, size) in
+        [("SO_SNDBUF", libc::SO_SNDBUF, send), ("SO_RCVBUF", libc::SO_RCVBUF, receive)]
+    {
+        if size == 0 {
+            continue;
+        }
+        let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: setsockopt reads `length` bytes, the size of the integer.
+        let result = check(unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const size).cast(),
+                length,
+            )
+        });
+        result.map_err(|error| (name, error))?;
+    }
+    Ok(())
+}
+
 /// User id of the process at the other end of a connection, as it was when that was made; for a
 /// connection that this process opened, of the process that called listen (unix(7), SO_PEERCRED).
 pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {

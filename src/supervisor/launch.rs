@@ -11,10 +11,12 @@ use std::path::Path;
 use mod_wsgi_protocol::bootstrap;
 use mod_wsgi_protocol::control::inherited;
 
-use super::plan::Plan;
+use super::environment;
+use super::plan::{Identity, Plan};
 use crate::httpd::c_string;
 use crate::os::process::{
-    PidFd, arrange_descriptors, end_now, execute, fork, is_accessible, restore_descriptor_limit,
+    PidFd, Resource, arrange_descriptors, change_root, end_now, execute, fork, has_locale,
+    is_accessible, restore_descriptor_limit, set_limit, set_priority,
 };
 use crate::os::socket::{self, Address};
 use crate::os::{identity, pipe, set_nonblocking, signal};
@@ -92,10 +94,13 @@ fn listen(plan: &Plan<'_>, address: &Address, backlog: i32) -> io::Result<OwnedF
 fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> i32 {
     signal::reset_all();
     restore_descriptor_limit();
-    let result: Result<(), String> = prepare(plan, descriptors).and_then(|()| {
+    let result: Result<(), String> = prepare(plan, descriptors).and_then(|environment| {
         check_interpreter(plan)?;
         let program = c_string(plan.interpreter.as_os_str().as_bytes());
         let mut arguments: Vec<CString> = vec![program.clone()];
+        if plan.is_utf8 && !environment::has(&environment, "PYTHONUTF8") {
+            arguments.extend([c"-X".into(), c"utf8".into()]);
+        }
         arguments.extend(plan.arguments.iter().map(|argument| c_string(argument)));
         arguments.extend([
             c"-c".into(),
@@ -103,7 +108,7 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
             c_string(plan.library.loadable(Some(inherited::LIBRARY)).as_os_str().as_bytes()),
             c"daemon".into(),
         ]);
-        let error = execute(&program, &arguments, &plan.environment);
+        let error = execute(&program, &arguments, &environment);
         Err(format!(
             "WSGI0305: cannot run {}: {error}: check python-home or WSGIPythonHome",
             plan.interpreter.display()
@@ -117,24 +122,33 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
     EXIT_NOT_STARTED
 }
 
-fn prepare(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> Result<(), String> {
+/// Makes the process what the group says; returns its environment. Order as in mod_wsgi
+/// (spec-runtime 2.2), but for the memberships of the user, which are looked up where the system's
+/// databases are, before the root directory is another one.
+fn prepare(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> Result<Vec<CString>, String> {
+    let options = &plan.group.options;
     arrange_descriptors(descriptors)
         .map_err(|error| format!("WSGI0029: cannot arrange descriptors: {error}"))?;
+    let mut environment = environment::Source::new(options.env_file.as_deref());
+    environment.read_if_trusted()?;
+    if options.cpu_priority != 0
+        && let Err(error) = set_priority(options.cpu_priority)
+    {
+        warn(
+            plan,
+            "WSGI0075",
+            &format!("cannot set cpu-priority={}: {error}", options.cpu_priority),
+        );
+    }
     if let Some(identity) = &plan.identity {
-        identity::set_gid(identity.gid)
-            .map_err(|error| format!("WSGI0004: cannot set group id {}: {error}", identity.gid))?;
-        match &identity.groups {
-            Some(groups) => {
-                let mut all = vec![identity.gid];
-                all.extend(groups);
-                identity::set_groups(&all).map_err(|error| {
-                    format!("WSGI0005: cannot set supplementary groups: {error}")
-                })?;
-            }
-            None => identity::initialise_groups(&identity.name, identity.gid).map_err(|error| {
-                format!("WSGI0006: cannot set the groups of user {:?}: {error}", identity.name)
-            })?,
-        }
+        set_groups(identity)?;
+    }
+    if let Some(root) = &options.chroot {
+        change_root(&c_string(root.as_os_str().as_bytes())).map_err(|error| {
+            format!("WSGI0003: cannot change root directory to {}: {error}", root.display())
+        })?;
+    }
+    if let Some(identity) = &plan.identity {
         identity::set_uid(identity.uid)
             .map_err(|error| format!("WSGI0007: cannot set user id {}: {error}", identity.uid))?;
     }
@@ -152,10 +166,68 @@ fn prepare(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> Result<(),
             )
         })?;
     }
-    if let Some(mask) = plan.group.options.umask {
+    if let Some(mask) = options.umask {
         identity::set_umask(mask);
     }
-    Ok(())
+    if let Some(lang) = options.lang.as_ref().filter(|_| options.locale.is_none())
+        && !has_locale(&c_string(lang))
+    {
+        let lang = String::from_utf8_lossy(lang);
+        warn(
+            plan,
+            "WSGI0079",
+            &format!("the system has no locale '{lang}' (see locale -a): lang="),
+        );
+    }
+    let variables = environment.read()?;
+    set_limits(plan);
+    Ok(environment::with(&plan.environment, variables, &options.variables))
+}
+
+fn set_groups(identity: &Identity) -> Result<(), String> {
+    identity::set_gid(identity.gid)
+        .map_err(|error| format!("WSGI0004: cannot set group id {}: {error}", identity.gid))?;
+    match &identity.groups {
+        Some(groups) => {
+            let mut all = vec![identity.gid];
+            all.extend(groups);
+            identity::set_groups(&all)
+                .map_err(|error| format!("WSGI0005: cannot set supplementary groups: {error}"))
+        }
+        None => identity::initialise_groups(&identity.name, identity.gid).map_err(|error| {
+            format!("WSGI0006: cannot set the groups of user {:?}: {error}", identity.name)
+        }),
+    }
+}
+
+/// Last, as what comes before the interpreter must not be what they hit.
+fn set_limits(plan: &Plan<'_>) {
+    let options = &plan.group.options;
+    let cpu = u64::from(options.cpu_time_limit);
+    let killed_at = cpu + 1 + u64::from(options.shutdown_timeout);
+    for (id, option, resource, soft, hard) in [
+        ("WSGI0076", "cpu-time-limit", Resource::Cpu, cpu, killed_at),
+        ("WSGI0077", "memory-limit", Resource::Data, options.memory_limit, options.memory_limit),
+        (
+            "WSGI0078",
+            "virtual-memory-limit",
+            Resource::AddressSpace,
+            options.virtual_memory_limit,
+            options.virtual_memory_limit,
+        ),
+    ] {
+        if soft == 0 {
+            continue;
+        }
+        if let Err(error) = set_limit(resource, soft, hard) {
+            warn(plan, id, &format!("cannot set {option}={soft}: {error}"));
+        }
+    }
+}
+
+/// Logs a warning; standard error is the supervisor's pipe.
+fn warn(plan: &Plan<'_>, id: &str, text: &str) {
+    eprintln!("\x014{id}: WSGI process group '{}': {text}", plan.group.label());
 }
 
 /// Says in one line why the interpreter cannot be run, when it is clear beforehand.
@@ -179,6 +251,10 @@ fn check_interpreter(plan: &Plan<'_>) -> Result<(), String> {
 }
 
 fn check_library(plan: &Plan<'_>) -> Result<(), String> {
+    if plan.group.options.chroot.is_some() {
+        // Where there is no /proc, the bootstrap copies it from its descriptor.
+        return Ok(());
+    }
     let loadable = plan.library.loadable(Some(inherited::LIBRARY));
     is_accessible(&c_string(loadable.as_os_str().as_bytes()), libc::R_OK).map_err(|error| {
         let path = plan.library.path();

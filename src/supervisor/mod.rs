@@ -3,6 +3,7 @@
 //! daemon processes, sees them end, and starts others. It has one thread and one event loop, holds
 //! no listening socket of httpd's, and parses nothing but messages of fixed size.
 
+mod environment;
 pub(crate) mod event_loop;
 pub(crate) mod launch;
 pub(crate) mod output;

@@ -36,8 +36,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) directory: Option<Directory>,
     /// Options of Python's command line.
     pub(crate) arguments: Vec<Vec<u8>>,
-    /// Environment.
+    /// Environment, but for what `env-file=` and `env=` say, which a process reads itself.
     pub(crate) environment: Vec<CString>,
+    /// Whether neither `lang=` nor `locale=` says which characters text is made of: it is UTF-8.
+    pub(crate) is_utf8: bool,
     /// Settings, but for what differs between processes.
     pub(crate) settings: Settings,
 }
@@ -66,18 +68,28 @@ pub(crate) struct Directory {
 
 /// The interpreter in a Python home: an environment, an installation, or the program itself.
 pub(crate) fn interpreter(home: Option<&[u8]>) -> PathBuf {
+    interpreter_below(Path::new("/"), home)
+}
+
+/// As [`interpreter`], for a process with another root directory: the path is one in there.
+pub(crate) fn interpreter_below(root: &Path, home: Option<&[u8]>) -> PathBuf {
+    // An absolute link in there leads elsewhere than for this process.
+    let is_there = |path: &Path| {
+        let path = root.join(path.strip_prefix("/").unwrap_or(path));
+        path.symlink_metadata().is_ok()
+    };
     let Some(home) = home.filter(|home| !home.is_empty()) else {
-        let default = DEFAULT_INTERPRETERS.iter().find(|path| Path::new(path).exists());
+        let default = DEFAULT_INTERPRETERS.iter().find(|path| is_there(Path::new(path)));
         return default.unwrap_or(&DEFAULT_INTERPRETERS[0]).into();
     };
     // "prefix:exec_prefix" is allowed as in PYTHONHOME.
     let home = home.split(|byte| *byte == b':').next().unwrap_or(home);
     let home = Path::new(OsStr::from_bytes(home));
-    if home.is_file() {
+    if root.join(home.strip_prefix("/").unwrap_or(home)).is_file() {
         return home.to_owned();
     }
     let candidates = ["bin/python", "bin/python3"].map(|name| home.join(name));
-    candidates.iter().find(|path| path.exists()).unwrap_or(&candidates[0]).clone()
+    candidates.iter().find(|path| is_there(path)).unwrap_or(&candidates[0]).clone()
 }
 
 impl<'a> Plan<'a> {
@@ -117,6 +129,8 @@ impl<'a> Plan<'a> {
                 path: PathBuf::from(OsStr::from_bytes(home)),
                 is_configured: true,
             }),
+            // A home of the user's need not be in a root directory of the group's own.
+            (None, _) if options.chroot.is_some() => None,
             (None, Some(account)) if is_root && uid != httpd_uid => {
                 Some(Directory { path: account.home.clone(), is_configured: false })
             }
@@ -127,7 +141,10 @@ impl<'a> Plan<'a> {
             group,
             server,
             identity,
-            interpreter: interpreter(home.map(|home| &**home)),
+            interpreter: interpreter_below(
+                options.chroot.as_deref().unwrap_or(Path::new("/")),
+                home.map(|home| &**home),
+            ),
             library,
             directory,
             arguments: global.python_arguments(),
@@ -137,6 +154,7 @@ impl<'a> Plan<'a> {
                 account.as_ref(),
                 global,
             ),
+            is_utf8: options.lang.is_none() && options.locale.is_none(),
             settings: settings(group, server, global, if is_root { httpd_uid } else { uid }),
         })
     }
@@ -182,6 +200,8 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
             seconds => seconds,
         },
         queue_timeout: options.queue_timeout,
+        send_buffer_size: options.send_buffer_size,
+        receive_buffer_size: options.receive_buffer_size,
         graceful_timeout: options.graceful_timeout,
         shutdown_timeout: options.shutdown_timeout,
         peer_uid,
@@ -192,7 +212,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
             .preloads
             .iter()
             .map(|preload| settings::Preload {
-                script: preload.script.to_vec(),
+                script: group.path_inside(&preload.script).unwrap_or(&preload.script).to_vec(),
                 application_group: preload.application_group.to_vec(),
             })
             .collect(),

@@ -124,6 +124,39 @@ impl Socket {
         Ok(Peer { pid, uid: credentials.uid })
     }
 
+    /// Sets the sizes of the kernel's buffers, bytes; 0 leaves one as it is.
+    ///
+    /// # Errors
+    /// The name of the option that the kernel does not take, and its reason.
+    pub(crate) fn set_buffers(
+        &self,
+        send: u32,
+        receive: u32,
+    ) -> Result<(), (&'static str, io::Error)> {
+        for (name, option, value) in [
+            ("WSGI0062: send-buffer-size", libc::SO_SNDBUF, send),
+            ("WSGI0063: receive-buffer-size", libc::SO_RCVBUF, receive),
+        ] {
+            if value == 0 {
+                continue;
+            }
+            let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+            let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+            // SAFETY: setsockopt reads `size` bytes from the address.
+            let result = unsafe {
+                libc::setsockopt(
+                    self.number(),
+                    libc::SOL_SOCKET,
+                    option,
+                    (&raw const value).cast(),
+                    size,
+                )
+            };
+            checked(result as isize).map_err(|error| (name, error))?;
+        }
+        Ok(())
+    }
+
     /// Bounds each receive and send that blocks.
     ///
     /// # Errors

@@ -220,6 +220,10 @@ impl<'a> Daemon<'a> {
             self.shared.warn(&format!("a connection is refused: {problem}"));
             return;
         }
+        let (send, receive) = (settings.send_buffer_size, settings.receive_buffer_size);
+        if let Err((what, error)) = socket.set_buffers(send, receive) {
+            self.shared.warn(&format!("{what} can not be set: {error}"));
+        }
         if settings.socket_timeout > 0 {
             let timeout = Duration::from_secs(u64::from(settings.socket_timeout));
             if let Err(error) = socket.set_timeout(timeout) {
