@@ -42,6 +42,17 @@ def application(environ, start_response):
 '''
 
 
+MOUNTS = """
+WSGIDaemonProcess main
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /embedded ${ROOT}/site/app.wsgi
+WSGIScriptAlias /daemon ${ROOT}/site/app.wsgi process-group=main
+<Directory ${ROOT}/site>
+    Require all granted
+</Directory>
+"""
+
+
 @pytest.fixture(scope="module")
 def server(module_server_factory):
     server = module_server_factory(
@@ -98,3 +109,45 @@ def test_script_that_is_a_package(server, mode):
     answer = facts(server, mode, "package")
     assert answer["spec"][3] == [str(server.root / "site/package")]
     assert answer["beside"] == "a text beside it"
+
+
+REPLACED = """
+import os
+import sys
+import types
+
+
+class Module(types.ModuleType):
+    pass
+
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [f"{os.getpid()} {id(sys.modules[name])}".encode()]
+
+
+name = __name__
+sys.modules[name] = Module(name)
+sys.modules[name].application = application
+"""
+
+
+def test_script_puts_another_module_in_its_place(server_factory, mode):
+    server = server_factory(MOUNTS, start=False)
+    server.write("site/app.wsgi", REPLACED)
+    server.start()
+    answers = {server.get(f"/{mode}").text for _ in range(6)}
+    assert len(answers) == 1
+
+
+@pytest.mark.ours_only("processes of mod_wsgi crash")
+def test_script_puts_something_else_in_its_place(server_factory, mode):
+    server = server_factory(MOUNTS, start=False)
+    server.write("site/app.wsgi", "import sys\nsys.modules[__name__] = object()\n")
+    server.start()
+    before = {process.pid for process in server.daemon_processes}
+    for _ in range(3):
+        assert server.get(f"/{mode}").status == 500
+    server.expect_log("WSGI0109", count=3)
+    server.expect_traceback("TypeError: .*an object of class object", count=3)
+    assert {process.pid for process in server.daemon_processes} == before

@@ -97,20 +97,24 @@ fn execute<'py>(
     constants.support(py, c"locate_module", [names.borrow(), path.borrow()])?;
     names.set_entry_named(py, c"__builtins__", &py.import(c"builtins")?)?;
     modules.set_entry(py, name, &module)?;
-    let result = py
-        .run_code(code, &names)
-        .and_then(|()| names.set_entry(py, constants.names.mtime.get(py), &py.integer(modified)?));
-    match result {
-        // The script may have put something else in its place.
-        Ok(()) => Ok(script.registered(py)?.unwrap_or(module)),
-        Err(Raised) => {
-            let exception = Exception::take(py);
-            if modules.remove_entry(py, name).is_err() {
-                clear_exception(py);
-            }
-            Err(exception.map_or(Raised, Exception::restore))
+    let result = py.run_code(code, &names).and_then(|()| {
+        // The script may have put another module in its place.
+        let module = script.registered(py)?.unwrap_or(module);
+        let Ok(names) = module.module_dict(py) else {
+            let class = module.class_name(py);
+            let message = format!("the script has put an object of class {class} in the place of its module in sys.modules: only a module can be there");
+            return Err(py.raise(Class::Type, &message));
+        };
+        names.set_entry(py, constants.names.mtime.get(py), &py.integer(modified)?)?;
+        Ok(module)
+    });
+    result.map_err(|Raised| {
+        let exception = Exception::take(py);
+        if modules.remove_entry(py, name).is_err() {
+            clear_exception(py);
         }
-    }
+        exception.map_or(Raised, Exception::restore)
+    })
 }
 
 fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: Occasion) {
