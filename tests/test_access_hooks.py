@@ -168,6 +168,38 @@ WSGIScriptAlias /{place}/daemon ${{APPS}}/environ/app.wsgi process-group=applica
 <Location /{place}/static/group-file>
     AuthBasicProvider passwords
 </Location>
+<AuthzProviderAlias wsgi-group {place}-staff staff>
+    WSGIAuthGroupScript ${{HOOK}}{option}
+</AuthzProviderAlias>
+<Location /{place}/static/group-alias>
+    Require {place}-staff
+</Location>
+<Location /{place}/static/group-all>
+    <RequireAll>
+        Require wsgi-group staff
+        Require wsgi-group chiefs
+    </RequireAll>
+</Location>
+<Location /{place}/static/group-any>
+    <RequireAny>
+        Require wsgi-group staff
+        Require user bob
+    </RequireAny>
+</Location>
+<Location /{place}/static/group-not>
+    <RequireAll>
+        Require valid-user
+        Require not wsgi-group banned
+    </RequireAll>
+</Location>
+<Location /{place}/static/group-none>
+    <RequireAll>
+        Require valid-user
+        <RequireNone>
+            Require {place}-staff
+        </RequireNone>
+    </RequireAll>
+</Location>
 <Location /{place}/static/no-group-script>
     AuthType Basic
     AuthName "the realm"
@@ -610,6 +642,30 @@ def test_group_can_be_forbidden_instead(hooked, place):
     headers = {"X-Groups": "['other']", **basic()}
     assert hooked.get(f"/{place}/static/group-forbidden", headers=headers).status == 403
     expect(hooked, NO_MATCH, UNAUTHORIZED)
+
+
+@pytest.mark.parametrize(
+    ("path", "user", "groups", "status"),
+    [
+        ("alias", "ann", "['staff']", 200),
+        ("alias", "ann", "['two words']", 401),
+        ("all", "ann", "['staff', 'chiefs']", 200),
+        ("all", "ann", "['staff']", 401),
+        ("any", "ann", "['staff']", 200),
+        ("any", "bob", "[]", 200),
+        ("any", "ann", "[]", 401),
+        ("not", "ann", "['staff']", 200),
+        ("not", "ann", "['banned']", 401),
+        ("none", "ann", "['other']", 200),
+        ("none", "ann", "['staff']", 401),
+    ],
+)
+def test_group_among_other_requirements(hooked, place, path, user, groups, status):
+    headers = {"X-Groups": groups, **basic(user)}
+    assert hooked.get(f"/{place}/static/group-{path}", headers=headers).status == status
+    hooked.tolerate_log(f"{NO_GROUPS}|{NO_MATCH}")
+    if status == 401:
+        expect(hooked, UNAUTHORIZED)
 
 
 def test_group_of_a_user_of_another_provider(hooked, place):

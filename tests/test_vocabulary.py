@@ -801,3 +801,22 @@ WSGITrustedProxyHeaders X_Forwarded_Host X-Forwarded-For
     assert response.status == 200
     assert response.json["REMOTE_ADDR"][1] == "192.0.2.1"
     server.expect_log("WSGITrustedProxyHeaders.*X_Forwarded_Host", count=1)
+
+
+@pytest.mark.ours_only("a child of mod_wsgi crashes on the first request")
+def test_invalid_name_of_a_proxy_header_in_htaccess(server_factory, mode):
+    server = server_factory("""
+WSGIDaemonProcess main
+WSGIScriptAlias /embedded ${APPS}/environ/app.wsgi
+WSGIScriptAlias /daemon ${APPS}/environ/app.wsgi process-group=main
+<Directory ${APPS}/environ>
+    AllowOverride FileInfo
+</Directory>
+""")
+    names = "X_Forwarded_Host X-Forwarded-For \xfc"
+    server.write("apps/environ/.htaccess", f"WSGITrustedProxyHeaders {names}\n")
+    children = {process.pid for process in server.httpd_children}
+    for _ in range(3):
+        response = server.get(f"/{mode}", headers={"X-Forwarded-For": "192.0.2.1"})
+        assert response.json["REMOTE_ADDR"][1] == "192.0.2.1"
+    assert {process.pid for process in server.httpd_children} == children
