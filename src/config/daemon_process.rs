@@ -21,6 +21,16 @@ pub(crate) enum Isolation {
     Interpreter,
 }
 
+/// Which requests are sent to another process when theirs dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Retry {
+    /// Those that the application had not begun.
+    #[default]
+    Unstarted,
+    /// Also those of idempotent methods.
+    Idempotent,
+}
+
 /// A user of the system, as an option names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -127,6 +137,8 @@ pub(crate) struct Options {
     pub(crate) response_flush_delay: u32,
     /// `isolation=`.
     pub(crate) isolation: Isolation,
+    /// `retry=`.
+    pub(crate) retry: Retry,
     /// `application-groups=`: most application groups with processes of their own.
     pub(crate) application_groups: u32,
 }
@@ -181,6 +193,7 @@ impl Default for Options {
             response_buffer_size: 0,
             response_flush_delay: 5,
             isolation: Isolation::Process,
+            retry: Retry::Unstarted,
             application_groups: 16,
         }
     }
@@ -217,6 +230,8 @@ enum Setter {
     Variable(fn(&mut Options, Variable)),
     /// `process` or `interpreter`.
     Isolation(fn(&mut Options, Isolation)),
+    /// `unstarted` or `idempotent`.
+    Retry(fn(&mut Options, Retry)),
 }
 
 /// One option of WSGIDaemonProcess.
@@ -580,6 +595,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         }),
     },
     DaemonOption {
+        name: "retry",
+        default: "unstarted",
+        meaning: "Which requests go to another process when theirs dies: unstarted, which the application had not begun; idempotent, also GET, HEAD, OPTIONS, PUT and DELETE without response yet, twice at most",
+        setter: Setter::Retry(|options, value| options.retry = value),
+    },
+    DaemonOption {
         name: "newrelic-config-file",
         default: "none",
         meaning: "Of mod_wsgi 4; no effect",
@@ -716,6 +737,11 @@ fn set(
             b"interpreter" => store(options, Isolation::Interpreter),
             _ => return Err("it must be process or interpreter".into()),
         },
+        Setter::Retry(store) => match value {
+            b"unstarted" => store(options, Retry::Unstarted),
+            b"idempotent" => store(options, Retry::Idempotent),
+            _ => return Err("it must be unstarted or idempotent".into()),
+        },
     }
     Ok(())
 }
@@ -775,6 +801,7 @@ mod tests {
             ("x send-buffer-size=511", "512 or more"),
             ("x server-metrics=yes", "On or Off"),
             ("x isolation=thread", "process or interpreter"),
+            ("x retry=always", "unstarted or idempotent"),
             ("x script-user=www-data script-group=www-data", "only one of"),
             ("x script-user=nobody-at-all", "nobody-at-all"),
             ("x chroot=/srv", "started as root"),

@@ -46,11 +46,11 @@ impl<'a> Chosen<'a> {
         })
     }
 
-    /// How the process ended: its connections close a moment before the supervisor can tell, and for
-    /// that moment this waits. None when the supervisor does not tell.
-    pub(crate) fn cause_of_end(&self) -> Option<Cause> {
+    /// How the process ended: its connections close a moment before the supervisor can tell, for
+    /// which this waits so long. None when the supervisor does not tell.
+    pub(crate) fn cause_of_end(&self, patience: Duration) -> Option<Cause> {
         let region = self.group.region();
-        let deadline = Instant::now() + MOMENT;
+        let deadline = Instant::now() + patience;
         loop {
             let epoch = region.epoch().load(Ordering::Acquire);
             let cause = region.process(self.process)?.end_of(self.serial);
@@ -62,9 +62,6 @@ impl<'a> Chosen<'a> {
         }
     }
 }
-
-/// Longest wait for the cause of a process's death, when the request has failed already.
-const MOMENT: Duration = Duration::from_millis(100);
 
 impl Drop for Chosen<'_> {
     fn drop(&mut self) {

@@ -13,6 +13,7 @@ use mod_wsgi_protocol::wire::Reader;
 
 use super::choice::{self, Chosen};
 use super::connection::{Connection, Failure, Patience, Receiver};
+use super::retry::Retries;
 use super::{Child, Group, failure};
 use crate::httpd::body::BodyReader;
 use crate::httpd::log::{self, Level};
@@ -97,6 +98,12 @@ impl<'a> Slot<'a> {
         }
     }
 
+    fn clear(&self) {
+        if let Some(slot) = self.group.region().slot(self.index) {
+            slot.clear();
+        }
+    }
+
     fn may_have_started(&self, mark: u32) -> bool {
         self.group.region().slot(self.index).is_none_or(|slot| slot.is_started(mark))
     }
@@ -110,9 +117,7 @@ impl Drop for Slot<'_> {
         if self.is_of_dead {
             self.child.return_slot_of_dead(self.index);
         } else {
-            if let Some(slot) = self.group.region().slot(self.index) {
-                slot.clear();
-            }
+            self.clear();
             self.child.return_slot(self.index);
         }
     }
@@ -134,7 +139,8 @@ fn run<'a>(
     // A process that is starting is waited for as one that is slow; one that cannot be connected,
     // as `connect-timeout` says.
     let wait = socket_timeout.max(options.connect_timeout);
-    let deadline = Instant::now() + Duration::from_secs(wait.into());
+    let wait = Duration::from_secs(wait.into());
+    let mut deadline = Instant::now() + wait;
 
     let mut body = BodyReader::new(*request);
     let announced = announced_length(request);
@@ -175,6 +181,7 @@ fn run<'a>(
     // As many attempts as mod_wsgi has for a changed script.
     let attempts = 2 * group.processes() + 1;
     let mut avoid = Vec::new();
+    let mut retries = Retries::default();
     for attempt in 0..=attempts {
         let chosen = match choice::choose(group, child, set, &avoid, deadline) {
             Ok(chosen) => chosen,
@@ -203,10 +210,13 @@ fn run<'a>(
             body: &mut body,
             is_hook: !work.takes_body(),
             client_stalled: false,
+            has_given_body: false,
             timeout,
             chosen: &chosen,
         };
-        match exchange.run(frame) {
+        let attempted = exchange.run(frame);
+        let has_given_body = exchange.has_given_body;
+        match attempted {
             Attempt::Done => {
                 if !receiver.has_leftovers() {
                     child.return_connection(group.index, chosen.process, connection);
@@ -245,7 +255,18 @@ fn run<'a>(
                     }
                     continue;
                 }
-                slot.is_of_dead = matches!(failure, Failure::Closed);
+                let has_closed = matches!(failure, Failure::Closed);
+                if has_closed
+                    && responder.is_waiting()
+                    && retries.allow(task, &chosen, has_given_body)
+                {
+                    // What ran is told already, and the mark is to mean the next process.
+                    slot.clear();
+                    avoid.push(chosen.serial);
+                    deadline = Instant::now() + wait;
+                    continue;
+                }
+                slot.is_of_dead = has_closed;
                 return failure::broken(task, &chosen, responder, &failure);
             }
         }
@@ -335,6 +356,8 @@ struct Exchange<'x, 'a> {
     is_hook: bool,
     /// The client sent nothing of the body in time.
     client_stalled: bool,
+    /// The process got parts of the body that are not in the request's frame.
+    has_given_body: bool,
     /// For each read and write.
     timeout: Duration,
     /// The process.
@@ -440,6 +463,7 @@ impl Exchange<'_, '_> {
         let result = if limit == 0 {
             self.body.provoke_continue().map(|()| self.body.is_at_end())
         } else {
+            self.has_given_body = true;
             self.body.read(limit, &mut data)
         };
         match result {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use mod_wsgi_protocol::cause::{Cause, End};
 
@@ -21,6 +22,9 @@ const SOON: &CStr = c"5";
 /// The same when processes fail to start, or others have the places of their application group: not
 /// before the supervisor's longest pause.
 const LATER: &CStr = c"30";
+
+/// Longest wait for the cause of a process's death, when the request has failed already.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// 503, with Retry-After.
 fn refuse(task: &Task<'_, '_>, after: &CStr, text: &str) -> i32 {
@@ -123,7 +127,7 @@ pub(super) fn broken(
     }
     let waiting = responder.is_waiting();
     let cause = match failure {
-        Failure::Closed => chosen.cause_of_end().map(words),
+        Failure::Closed => chosen.cause_of_end(MOMENT).map(words),
         Failure::TimedOut | Failure::System(_) | Failure::Protocol(_) => None,
     };
     let process = format!("WSGI daemon process '{name}' (pid {pid})");
@@ -159,7 +163,7 @@ pub(super) fn broken(
 }
 
 /// "was killed by signal 11 (SIGSEGV)", and why it was to leave, if it was.
-fn words(cause: Cause) -> String {
+pub(super) fn words(cause: Cause) -> String {
     let end = match cause.end {
         End::Exit(code) => Exit::Status(i32::from(code)),
         End::Signal(number) => Exit::Signal(i32::from(number), false),

@@ -11,6 +11,7 @@ pub(crate) mod connection;
 pub(crate) mod exchange;
 mod failure;
 pub(crate) mod group;
+mod retry;
 
 pub(crate) use child::Child;
 pub(crate) use group::Group;

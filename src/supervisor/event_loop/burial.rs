@@ -56,8 +56,11 @@ impl Supervisor<'_> {
         let Some(exit) = self.processes.get(&key).and_then(|process| process.process.reap()) else {
             return;
         };
+        let mut running = (Vec::new(), 0);
         if let Some(process) = self.processes.get(&key) {
             let group = &self.plans[process.group].group;
+            // Before the end is published: a request may then be sent to another process.
+            running = group.region().running_in(process.slot, process.serial, NAMED_REQUESTS);
             if let Some(published) = group.region().process(process.slot) {
                 // Those whose requests it ran wait for this to say why there is no answer.
                 published.publish_end(process.serial, process.published_cause(exit));
@@ -80,7 +83,7 @@ impl Supervisor<'_> {
             let _ = std::fs::remove_file(path);
         }
         let region = plan.group.region();
-        let (running, count) = region.running_in(process.slot, process.serial, NAMED_REQUESTS);
+        let (running, count) = running;
         if let Some(published) = region.process(process.slot) {
             published.publish(ProcessState::Empty);
         }
