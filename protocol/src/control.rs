@@ -9,7 +9,7 @@ use crate::wire::{DecodeError, Reader, Write};
 pub mod inherited {
     /// Control socket; its first message holds the settings.
     pub const CONTROL: i32 = 3;
-    /// Listening socket.
+    /// Listening socket; a template has none.
     pub const LISTENER: i32 = 4;
     /// Shared memory of the process group.
     pub const REGION: i32 = 5;
@@ -30,11 +30,21 @@ pub enum Control {
     Replace = 2,
     /// Daemon: it is leaving by itself; value: [`Reason`].
     Leaving = 3,
+    /// Template: it has forked the worker that was asked for first; value: its process id.
+    Forked = 8,
+    /// Template: that worker could not be forked; value: errno.
+    ForkFailed = 9,
     /// Supervisor: take no new connections, finish what runs, leave; value: seconds for it.
     Drain = 16,
     /// Supervisor: leave now; value: seconds until the process will be killed.
     Stop = 17,
+    /// Supervisor, to a template: fork a worker. The descriptors of [`WORKER_DESCRIPTORS`] come along.
+    Fork = 24,
 }
+
+/// Descriptors of a [`Control::Fork`]: the worker's end of its control socket, whose first message
+/// holds its settings, its listening socket, its standard output and its standard error.
+pub const WORKER_DESCRIPTORS: usize = 4;
 
 /// Why a daemon process is replaced or leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +144,11 @@ impl Control {
             1 => Self::Ready,
             2 => Self::Replace,
             3 => Self::Leaving,
+            8 => Self::Forked,
+            9 => Self::ForkFailed,
             16 => Self::Drain,
             17 => Self::Stop,
+            24 => Self::Fork,
             _ => return Err(DecodeError::Invalid("control message")),
         };
         Ok((kind, reader.u32()?))

@@ -6,7 +6,7 @@ use crate::region::Geometry;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// Layout number of the encoding, checked before anything else is read.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// A script that is loaded before the process is ready (WSGIImportScript, and a WSGIScriptAlias
 /// whose two groups are written literally).
@@ -77,6 +77,9 @@ pub struct Settings {
     /// PYTHONHASHSEED is in the environment because of WSGIPythonHashSeed, and does not belong into
     /// `os.environ`.
     pub hide_hash_seed: bool,
+    /// The process loads its scripts and then forks workers when it is told to (`preload=on`); it
+    /// takes no requests itself.
+    pub is_template: bool,
     /// `<WSGIInterpreterOptions>`, the most specific last.
     pub layers: Vec<Layer>,
     /// `display-name=`, with `%{GROUP}` resolved.
@@ -140,6 +143,7 @@ impl Settings {
             self.own_gil,
             self.skip_finalisation,
             self.hide_hash_seed,
+            self.is_template,
         ] {
             out.put_u8(u8::from(flag));
         }
@@ -224,6 +228,7 @@ impl Settings {
             own_gil: flag(reader)?,
             skip_finalisation: flag(reader)?,
             hide_hash_seed: flag(reader)?,
+            is_template: flag(reader)?,
             threads: reader.u32()?,
             processes: reader.u32()?,
             home: optional(reader)?,

@@ -13,6 +13,7 @@ import dataclasses
 import mmap
 import os
 import re
+import secrets
 import select
 import signal
 import socket
@@ -29,6 +30,7 @@ PULL, HEAD, DATA, FILE, LOG, END, REJECT, ERROR = 16, 17, 18, 19, 20, 21, 22, 23
 LOOKUP, ANSWER = 24, 25
 LAST, INCOMPLETE = 1, 2
 READY, REPLACE, LEAVING, DRAIN, STOP = 1, 2, 3, 16, 17
+FORKED, FORK_FAILED, FORK = 8, 9, 24
 NO_SLOT = 0xFFFFFFFF
 DEADLINE = 30.0
 
@@ -153,6 +155,7 @@ class Settings:
     own_gil: bool = False
     skip_finalisation: bool = False
     hide_hash_seed: bool = False
+    is_template: bool = False
     threads: int = 2
     processes: int = 1
     home: bytes | None = None
@@ -173,7 +176,7 @@ class Settings:
     layers: tuple[Layer, ...] = ()
 
     def encode(self) -> bytes:
-        out = struct.pack("<I", 2) + long(self.build_id or build_id()) + long(self.process_group)
+        out = struct.pack("<I", 3) + long(self.build_id or build_id()) + long(self.process_group)
         out += optional(self.application_group)
         for flag in (
             self.interpreters,
@@ -187,6 +190,7 @@ class Settings:
             self.own_gil,
             self.skip_finalisation,
             self.hide_hash_seed,
+            self.is_template,
         ):
             out += bytes([flag])
         out += struct.pack("<II", self.threads, self.processes)
@@ -482,8 +486,11 @@ class Daemon:
         listener.listen(64)
         self.output, output = os.pipe()
         inherited = [control.fileno(), listener.fileno(), self.region.descriptor]
+        # A template has no listener.
+        targets = [3, 3 if settings.is_template else 4, 5]
+        words = [f"{number}:{target}" for number, target in zip(inherited, targets, strict=True)]
         self.process = subprocess.Popen(
-            [python, "-c", STARTER, *map(str, inherited), python, bootstrap(), str(library())],
+            [python, "-c", STARTER, *reversed(words), python, bootstrap(), str(library())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -506,6 +513,14 @@ class Daemon:
 
     def tell(self, control: int, value: int = 0) -> None:
         self.control.send(struct.pack("<IIQ", control, value, 0))
+
+    def fork(self, folder: Path, settings: Settings | None = None) -> Worker:
+        """Has this process, a template, fork a worker."""
+        worker = Worker(self, folder, settings or self.settings)
+        told, worker.pid = self.told() or (0, 0)
+        assert told == FORKED, self.log()
+        assert worker.told() == (READY, 5), worker.log()
+        return worker
 
     def connect(self) -> Connection:
         return Connection(self.path)
@@ -546,11 +561,66 @@ class Daemon:
         os.close(self.output)
 
 
+class Worker:
+    """What a template has forked, with its supervisor's ends of everything."""
+
+    def __init__(self, template: Daemon, folder: Path, settings: Settings):
+        self.settings = dataclasses.replace(settings, is_template=False)
+        self.region = template.region
+        self.control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(DEADLINE)
+        self.control.send(self.settings.encode())
+        self.path = str(folder / f"worker{secrets.token_hex(4)}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(64)
+        self.output, output = os.pipe()
+        given = array.array("i", [control.fileno(), listener.fileno(), output, output])
+        message = struct.pack("<IIQ", FORK, 0, 0)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
+        template.control.sendmsg([message], rights)
+        control.close()
+        listener.close()
+        os.close(output)
+        self.text = ""
+        self.pid = 0
+
+    def never_was(self) -> bool:
+        """Whether nobody has its end of the control socket; waits for it."""
+        try:
+            return self.control.recv(64) == b""
+        except ConnectionResetError:
+            # The settings were not read.
+            return True
+
+    told = Daemon.told
+    tell = Daemon.tell
+    connect = Daemon.connect
+    request = Daemon.request
+    log = Daemon.log
+
+    def wait(self) -> int:
+        """Its exit status: this process, a subreaper, is its parent."""
+        limit = time.monotonic() + DEADLINE
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self.control.close()
+        os.close(self.output)
+
+
 # Moves the inherited descriptors to where a daemon process expects them, then becomes it.
 STARTER = """
 import fcntl, os, sys
-numbers = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 20) for number in sys.argv[1:4]]
-for target, number in zip((3, 4, 5), numbers):
+pairs = [map(int, word.split(":")) for word in sys.argv[1:4]]
+pairs = [(fcntl.fcntl(number, fcntl.F_DUPFD, 20), target) for number, target in pairs]
+os.closerange(3, 20)
+for number, target in pairs:
     os.dup2(number, target)
 os.closerange(6, 64)
 python = sys.argv[4]

@@ -57,6 +57,7 @@ pub(crate) fn settings(global: &Global) -> Settings {
         own_gil: global.options.own_gil == Some(true),
         skip_finalisation: global.destroy_interpreter == Some(false),
         hide_hash_seed: global.hash_seed.is_some(),
+        is_template: false,
         layers: global.layers(b""),
         restrict_stdin: global.options.restrict_stdin == Some(true),
         restrict_stdout: global.options.restrict_stdout == Some(true),

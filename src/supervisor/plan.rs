@@ -189,6 +189,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         own_gil: global.options.own_gil == Some(true),
         skip_finalisation: global.destroy_interpreter == Some(false),
         hide_hash_seed: global.hash_seed.is_some(),
+        is_template: false,
         layers: global.layers(&group.name),
         restrict_stdin: global.options.restrict_stdin == Some(true),
         restrict_stdout: global.options.restrict_stdout == Some(true),

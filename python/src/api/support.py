@@ -220,6 +220,9 @@ def add_directories(directories):
 # `signal.signal` as it was, and what stands in its place; empty before it was replaced.
 signal_functions = ()
 
+# The process whose registrations of handlers are ignored: not one that the application has forked.
+signal_owner = os.getpid()
+
 
 def restrict_signal(is_restricted):
     global signal_functions
@@ -242,10 +245,9 @@ def intercept_signals():
     import traceback
 
     register = signal.signal
-    owner = os.getpid()
 
     def intercept(signalnum, handler, /):
-        if os.getpid() != owner:
+        if os.getpid() != signal_owner:
             return register(signalnum, handler)
         number = operator.index(signalnum)
         try:
@@ -306,6 +308,25 @@ def flush_streams():
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass
+
+
+def prepare_fork():
+    """Everything that there is stays out of later collections, which would write to memory that
+    forked processes share. Names of the threads that these will not have."""
+    import gc
+    import threading
+
+    flush_streams()
+    gc.collect()
+    gc.freeze()
+    threads = threading.enumerate()
+    return ", ".join(thread.name for thread in threads if thread is not threading.main_thread())
+
+
+def after_fork():
+    """This process was forked by mod_wsgi, and is what its parent was."""
+    global signal_owner
+    signal_owner = os.getpid()
 
 
 def describe():

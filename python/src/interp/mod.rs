@@ -8,6 +8,7 @@ mod call;
 mod container;
 mod entry;
 mod exception;
+mod fork;
 mod gil;
 mod guard;
 mod interpreter;

@@ -5,6 +5,7 @@ use std::io;
 
 mod descriptor;
 mod epoll;
+mod fork;
 mod memory;
 mod process;
 mod signal;
@@ -12,13 +13,17 @@ mod socket;
 
 pub(crate) use descriptor::{dup, file_size_if_regular, inherit, write_all};
 pub(crate) use epoll::Epoll;
+pub(crate) use fork::{Side, flush_standard_io, fork_worker, thread_count};
 pub(crate) use memory::SharedMemory;
 pub(crate) use process::{
-    exit_now, file_modification, is_forked_child, set_locale, set_title, thread_stack_size,
-    wall_clock_micros, watch_forks,
+    exit_now, file_modification, is_forked_child, process_name, set_locale, set_process_name,
+    set_title, thread_stack_size, wall_clock_micros, watch_forks,
 };
 pub(crate) use signal::{Published, Signal, SignalPipe};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};
+
+/// errno of a process that has as many descriptors as it may.
+pub(crate) const NO_DESCRIPTOR: u32 = libc::EMFILE.unsigned_abs();
 
 /// The result of a call that returns -1 and sets errno.
 fn checked(result: isize) -> io::Result<usize> {

@@ -32,8 +32,16 @@ pub(crate) fn set_locale(name: &[u8]) -> bool {
     unsafe { !libc::setlocale(libc::LC_ALL, name.as_ptr()).is_null() }
 }
 
-/// Names the calling thread, as `ps -L` and `top` show it (15 bytes of it).
-fn set_thread_name(name: &[u8]) {
+/// What the kernel calls the main thread, which is this one: `comm`.
+pub(crate) fn process_name() -> Vec<u8> {
+    let mut name = std::fs::read("/proc/self/comm").unwrap_or_default();
+    name.pop_if(|byte| *byte == b'\n');
+    name
+}
+
+/// Names the calling thread, as `ps -L` and `top` show it (15 bytes of it); the main thread's name
+/// is that of the process.
+pub(crate) fn set_process_name(name: &[u8]) {
     let name: Vec<u8> = name.iter().copied().filter(|byte| *byte != 0).take(15).collect();
     if let Ok(name) = CString::new(name) {
         // SAFETY: prctl with PR_SET_NAME reads a terminated text of at most 16 bytes.
@@ -80,7 +88,7 @@ pub(crate) fn set_title(title: &[u8]) -> bool {
             *place = *byte;
         }
     }
-    set_thread_name(title);
+    set_process_name(title);
     true
 }
 
@@ -95,6 +103,11 @@ pub(crate) fn watch_forks() {
     // SAFETY: pthread_atfork takes functions without arguments; the one for the child only stores
     // to an atomic. Without memory for it, forked children are not told apart.
     unsafe { libc::pthread_atfork(None, None, Some(note_fork)) };
+}
+
+/// This process was forked by us to be what its parent is.
+pub(super) fn forget_fork() {
+    IS_FORKED.store(false, Ordering::Relaxed);
 }
 
 /// Whether this process is a child that the application forked, and not what `watch_forks` was

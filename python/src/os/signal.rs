@@ -3,7 +3,7 @@
 //! mask, which programs that the application starts would inherit.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::checked;
@@ -66,6 +66,21 @@ static OWNER: AtomicI32 = AtomicI32::new(0);
 #[derive(Debug)]
 pub(crate) struct SignalPipe(OwnedFd);
 
+/// Both ends of a pipe for signals: the read end, and what handlers write to.
+pub(super) struct SignalEnds(OwnedFd, OwnedFd);
+
+impl SignalEnds {
+    /// A new pipe.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut ends = [0; 2];
+        // SAFETY: pipe2 writes two descriptors that are ours.
+        unsafe {
+            checked(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) as isize)?;
+            Ok(Self(OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+        }
+    }
+}
+
 extern "C" fn handle(signal: libc::c_int) {
     // SAFETY: getpid, write, signal and raise are async-signal-safe. errno is put back, because
     // the code that was interrupted may be about to read it.
@@ -96,12 +111,12 @@ impl SignalPipe {
     /// # Errors
     /// When there is no descriptor left.
     pub(crate) fn install() -> io::Result<Self> {
-        let mut ends = [0; 2];
-        // SAFETY: pipe2 writes two descriptors that are ours. sigaction reads a structure for
-        // which all zero is valid and whose handler is async-signal-safe, see `handle`.
+        let SignalEnds(read, write) = SignalEnds::new()?;
+        // The write end is open as long as the process: handlers may come at any time.
+        PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+        // SAFETY: sigaction reads a structure for which all zero is valid and whose handler is
+        // async-signal-safe, see `handle`.
         unsafe {
-            checked(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) as isize)?;
-            PIPE.store(ends[1], Ordering::Relaxed);
             OWNER.store(libc::getpid(), Ordering::Relaxed);
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handle as *const () as usize;
@@ -116,8 +131,22 @@ impl SignalPipe {
             ] {
                 checked(libc::sigaction(signal, &raw const action, std::ptr::null_mut()) as isize)?;
             }
-            Ok(Self(OwnedFd::from_raw_fd(ends[0])))
         }
+        Ok(Self(read))
+    }
+
+    /// Puts another pipe in the place of this one, under the same numbers, which Python may know
+    /// as well; for a forked process, which is the owner from now on.
+    pub(super) fn take_over(&self, pipe: &SignalEnds) -> io::Result<()> {
+        // SAFETY: dup3 closes what has the second number and opens it anew: the read end, which is
+        // ours and stays so, and the write end, which only handlers use. getpid can not fail.
+        unsafe {
+            let (read, write) = (pipe.0.as_raw_fd(), pipe.1.as_raw_fd());
+            checked(libc::dup3(read, self.0.as_raw_fd(), libc::O_CLOEXEC) as isize)?;
+            checked(libc::dup3(write, self.writing_end(), libc::O_CLOEXEC) as isize)?;
+            OWNER.store(libc::getpid(), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Number of the end that handlers write to.

@@ -201,6 +201,54 @@ impl Socket {
         }
     }
 
+    /// As [`Self::receive`], and takes at most `N` descriptors that come along, closed on exec.
+    ///
+    /// # Errors
+    /// See [`Self::receive`].
+    pub(crate) fn receive_with<const N: usize>(
+        &self,
+        buffer: &mut [u8],
+    ) -> io::Result<(Received, Vec<OwnedFd>)> {
+        // Eight bytes for each and sixteen for the header are more than CMSG_SPACE wants.
+        let mut space = vec![0_u64; N + 2];
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: all zero is a valid msghdr, which is given the one part and the space. recvmsg
+        // writes within their lengths. The CMSG macros walk the space within the length that it
+        // wrote back, and each descriptor in there is a new one that is ours.
+        unsafe {
+            let size = libc::CMSG_SPACE(u32::try_from(N * size_of::<RawFd>()).unwrap_or(0));
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = &raw mut part;
+            message.msg_iovlen = 1;
+            message.msg_control = space.as_mut_ptr().cast();
+            message.msg_controllen = (size as usize).min(space.len() * 8);
+            let count = loop {
+                let result = libc::recvmsg(self.number(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+                match checked(result) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    outcome => break outcome?,
+                }
+            };
+            let mut descriptors = Vec::new();
+            let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+            while !header.is_null() {
+                if (*header).cmsg_level == libc::SOL_SOCKET
+                    && (*header).cmsg_type == libc::SCM_RIGHTS
+                {
+                    let bytes = (*header).cmsg_len - libc::CMSG_LEN(0) as usize;
+                    let data: *const RawFd = libc::CMSG_DATA(header).cast();
+                    descriptors.extend(
+                        (0..bytes / size_of::<RawFd>())
+                            .map(|at| OwnedFd::from_raw_fd(data.add(at).read_unaligned())),
+                    );
+                }
+                header = libc::CMSG_NXTHDR(&raw const message, header);
+            }
+            let received = if count == 0 { Received::End } else { Received::Bytes(count) };
+            Ok((received, descriptors))
+        }
+    }
+
     /// Sends what can be sent of `parts`; with `descriptor`, that goes with the first byte.
     /// Without `wait` it does not block. Returns how many bytes went.
     ///

@@ -92,8 +92,8 @@ impl Waiting<'_> {
                 match Control::decode(message.get(..count).unwrap_or_default()) {
                     Ok((Control::Drain, seconds)) => Some(Happening::Drain(seconds)),
                     Ok((Control::Stop, seconds)) => Some(Happening::Stop(seconds)),
-                    // Those are ours to say.
-                    Ok((Control::Ready | Control::Replace | Control::Leaving, _)) => None,
+                    // The others are ours to say, or for a template.
+                    Ok(_) => None,
                     Err(error) => {
                         self.shared.warn(&format!("message of the supervisor: {error}"));
                         None

@@ -13,7 +13,7 @@ use super::interpreters::{Interpreters, Visits};
 use super::shared::Shared;
 use super::start::{self, Inheritance, StartError};
 use super::watchdog::Watchdog;
-use super::worker;
+use super::{template, worker};
 use crate::api;
 use crate::exchange::Connection;
 use crate::interp::{Outcome, Seat, clear_exception};
@@ -23,7 +23,10 @@ use crate::os::{self, Listener, Signal, SignalPipe};
 /// Serves until the process shall end; `seat` is that of the main thread.
 pub(crate) fn run(seat: &Seat) -> Outcome {
     match Daemon::start(seat) {
-        Ok(daemon) => daemon.serve(),
+        Ok(Some(daemon)) => daemon.serve(),
+        // What the application has registered for the end is run by processes that serve: here it
+        // would take away what they still use.
+        Ok(None) => os::exit_now(0),
         Err(error) => {
             log::process(Level::Critical, &error.to_string());
             Outcome::Exit(1)
@@ -61,12 +64,21 @@ struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    fn start(seat: &'a Seat) -> Result<Self, StartError> {
+    /// Nothing when the process was a template and is to leave.
+    fn start(seat: &'a Seat) -> Result<Option<Self>, StartError> {
         let system = |what| move |error| StartError::System(what, error);
-        let Inheritance { control, listener, region, settings } = start::inherit()?;
+        let mut inheritance = start::inherit()?;
         let signals = SignalPipe::install().map_err(system("signal handlers"))?;
-        start::set_up(seat, &settings, signals.writing_end())?;
+        let settings = &inheritance.settings;
+        start::set_up(seat, settings, signals.writing_end())?;
         let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
+        if settings.is_template {
+            inheritance = match template::run(seat, &signals, &interpreters, inheritance)? {
+                Some(worker) => worker,
+                None => return Ok(None),
+            };
+        }
+        let Inheritance { control, listener, region, settings } = inheritance;
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
         let shared = Arc::new(shared);
@@ -83,10 +95,10 @@ impl<'a> Daemon<'a> {
             workers.push(worker);
         }
         shared.tell(Control::Ready, Reason::Supervisor);
-        Ok(Self {
+        Ok(Some(Self {
             seat,
             shared,
-            listener: Some(listener),
+            listener,
             signals,
             woken,
             watchdog,
@@ -95,7 +107,7 @@ impl<'a> Daemon<'a> {
             published: false,
             accept_again: None,
             deadline: None,
-        })
+        }))
     }
 
     fn serve(mut self) -> Outcome {
@@ -150,12 +162,7 @@ impl<'a> Daemon<'a> {
             Happening::Signal(Signal::Published(signal)) => {
                 self.seat.attach(|py| api::process_signal(py, signal));
             }
-            Happening::Signal(Signal::Python) => self.seat.attach(|py| {
-                if py.check_signals().is_err() {
-                    let text = start::take_traceback(py);
-                    log::process(Level::Error, &format!("a Python signal handler failed\n{text}"));
-                }
-            }),
+            Happening::Signal(Signal::Python) => start::run_signal_handlers(self.seat),
             Happening::Connections => self.accept(),
             Happening::WorkerIdle => {}
         }

@@ -9,6 +9,7 @@ mod daemon;
 mod interpreters;
 mod shared;
 mod start;
+mod template;
 mod watchdog;
 mod worker;
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::control::inherited;
@@ -66,13 +66,13 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What a daemon process inherited.
+/// What a daemon process inherited, or a worker was given by its template.
 #[derive(Debug)]
 pub(super) struct Inheritance {
     /// To and from the supervisor.
     pub(super) control: Socket,
-    /// For connections of httpd children.
-    pub(super) listener: Listener,
+    /// For connections of httpd children; a template has none.
+    pub(super) listener: Option<Listener>,
     /// Shared memory of the process group.
     pub(super) region: Region<'static>,
     /// What the configuration says.
@@ -80,33 +80,48 @@ pub(super) struct Inheritance {
 }
 
 /// Settings fit into one message; the kernel's own limit for one is below this.
-const LARGEST_SETTINGS: usize = 1 << 20;
+pub(super) const LARGEST_SETTINGS: usize = 1 << 20;
 
 /// Takes over the inherited descriptors and reads the settings.
 pub(super) fn inherit() -> Result<Inheritance, StartError> {
     let take = |name, number| os::inherit(number).map_err(|e| StartError::Inherited(name, e));
     let control = Socket::new(take("control socket", inherited::CONTROL)?);
-    let listener = take("listening socket", inherited::LISTENER)?;
     let memory = take("shared memory", inherited::REGION)?;
-
-    let mut message = vec![0; LARGEST_SETTINGS];
-    let message = match control.receive(&mut message) {
-        Ok(Received::Bytes(count)) => message.get(..count).unwrap_or_default(),
-        Ok(Received::End) => return Err(StartError::NoSupervisor),
-        Err(error) => return Err(StartError::Inherited("control socket", error)),
-    };
-    let theirs = Settings::decode_build_id(message).map_err(StartError::Settings)?;
-    if theirs != BUILD_ID.as_bytes() {
-        return Err(StartError::Stranger(String::from_utf8_lossy(theirs).into_owned()));
-    }
-    let settings = Settings::decode(message).map_err(StartError::Settings)?;
+    let settings = receive_settings(&control)?;
     let words = SharedMemory::map(memory.as_fd())
         .map_err(|error| StartError::Inherited("shared memory", error))?
         .words();
     let region = Region::new(words, settings.geometry).ok_or(StartError::RegionTooSmall)?;
-    let listener =
-        Listener::new(listener).map_err(|e| StartError::Inherited("listening socket", e))?;
+    let listener = if settings.is_template {
+        None
+    } else {
+        Some(listener(take("listening socket", inherited::LISTENER)?)?)
+    };
     Ok(Inheritance { control, listener, region, settings })
+}
+
+/// A listening socket, made non-blocking.
+pub(super) fn listener(descriptor: OwnedFd) -> Result<Listener, StartError> {
+    Listener::new(descriptor).map_err(|error| StartError::Inherited("listening socket", error))
+}
+
+/// Reads the settings, which are the first message.
+pub(super) fn receive_settings(control: &Socket) -> Result<Settings, StartError> {
+    let mut message = vec![0; LARGEST_SETTINGS];
+    match control.receive(&mut message) {
+        Ok(Received::Bytes(count)) => decode_settings(message.get(..count).unwrap_or_default()),
+        Ok(Received::End) => Err(StartError::NoSupervisor),
+        Err(error) => Err(StartError::Inherited("control socket", error)),
+    }
+}
+
+/// The settings in a message of a supervisor that belongs to this library.
+pub(super) fn decode_settings(message: &[u8]) -> Result<Settings, StartError> {
+    let theirs = Settings::decode_build_id(message).map_err(StartError::Settings)?;
+    if theirs != BUILD_ID.as_bytes() {
+        return Err(StartError::Stranger(String::from_utf8_lossy(theirs).into_owned()));
+    }
+    Settings::decode(message).map_err(StartError::Settings)
 }
 
 /// Makes the main interpreter ready, and says so.
@@ -130,6 +145,29 @@ pub(super) fn set_up(seat: &Seat, settings: &Settings, wake: i32) -> Result<(), 
         describe(py, &group, wake);
         Ok(())
     })
+}
+
+/// The application group is known: what is said for it alone holds from now on.
+pub(super) fn adopt_group(seat: &Seat, settings: &Settings) {
+    let Some(group) = settings.application_group.as_deref().filter(|_| !settings.interpreters)
+    else {
+        return;
+    };
+    seat.attach(|py| {
+        if let Some(constants) = py.interpreter().constants() {
+            constants.adopt_group(py, group);
+        }
+    });
+}
+
+/// Runs what the application has registered for signals.
+pub(super) fn run_signal_handlers(seat: &Seat) {
+    seat.attach(|py| {
+        if py.check_signals().is_err() {
+            let text = take_traceback(py);
+            log::process(Level::Error, &format!("a Python signal handler failed\n{text}"));
+        }
+    });
 }
 
 /// Loads the scripts that the configuration names, each in the interpreter of its group.

@@ -174,7 +174,7 @@ impl Supervisor<'_> {
                         Ok((Control::Leaving, reason)) => {
                             self.leaves(key, Reason::from_u32(reason));
                         }
-                        Ok((Control::Drain | Control::Stop, _)) | Err(_) => {}
+                        Ok(_) | Err(_) => {}
                     }
                 }
             }

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A template (`preload=on`): it loads the scripts of its set once and takes no requests; told to,
+//! it forks workers, which share its memory until they write to it. It has no thread of ours but
+//! the main one, so that a fork is as safe as one of the application's own single thread.
+#![forbid(unsafe_code)]
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+
+use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, WORKER_DESCRIPTORS};
+use mod_wsgi_protocol::region::Region;
+use mod_wsgi_protocol::settings::Settings;
+
+use super::interpreters::{Interpreters, Visits};
+use super::start::{self, Inheritance, LARGEST_SETTINGS, StartError};
+use crate::interp::Seat;
+use crate::log::{self, Level};
+use crate::os::{self, Received, Side, Signal, SignalPipe, Socket};
+
+/// What `ps` shows behind the display name.
+const TITLE: &[u8] = b" template";
+
+/// What the kernel calls the process.
+const NAME: &[u8] = b"wsgi-template";
+
+/// A template.
+struct Template<'a> {
+    /// The main thread's seat in the main interpreter.
+    seat: &'a Seat,
+    /// Signals, also for workers.
+    signals: &'a SignalPipe,
+    /// The main interpreter, and no other: CPython does not fork them.
+    interpreters: &'a Interpreters,
+    /// To and from the supervisor.
+    control: Socket,
+    /// Shared memory of the process group.
+    region: Region<'static>,
+    /// What the configuration says.
+    settings: Settings,
+    /// What the process was called before.
+    name: Vec<u8>,
+    /// Scripts that were loaded, and their modification times before.
+    loaded: Vec<(Vec<u8>, i64)>,
+}
+
+/// What the supervisor said.
+enum Told {
+    /// Nothing that means anything to a template.
+    Nothing,
+    /// Leave.
+    Leave,
+    /// These are the settings from now on: load what they name.
+    Load(Box<Settings>),
+    /// Fork a worker with these descriptors.
+    Fork([OwnedFd; WORKER_DESCRIPTORS]),
+}
+
+/// Loads what there is to load, and forks workers until the process is to leave. Returns in each
+/// worker, with what it is to serve with, and in the end with nothing.
+pub(super) fn run(
+    seat: &Seat,
+    signals: &SignalPipe,
+    interpreters: &Interpreters,
+    inheritance: Inheritance,
+) -> Result<Option<Inheritance>, StartError> {
+    let Inheritance { control, region, settings, .. } = inheritance;
+    let name = os::process_name();
+    let mut template = Template {
+        seat,
+        signals,
+        interpreters,
+        control,
+        region,
+        settings,
+        name,
+        loaded: Vec::new(),
+    };
+    template.show();
+    template.load();
+    loop {
+        let control = Some(template.control.descriptor());
+        let ready = os::poll_readable([control, Some(signals.descriptor())], None);
+        let told = match ready {
+            Ok([told, came]) => {
+                if came && template.act_on_signals() {
+                    return Ok(None);
+                }
+                if told { template.hear() } else { Told::Nothing }
+            }
+            // The signal has left a byte for the next turn.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Told::Nothing,
+            Err(_) => Told::Leave,
+        };
+        match told {
+            Told::Nothing => {}
+            Told::Leave => return Ok(None),
+            Told::Load(settings) => {
+                template.settings = *settings;
+                template.load();
+            }
+            Told::Fork(descriptors) => {
+                if let Some(worker) = template.fork(descriptors)? {
+                    return Ok(Some(worker));
+                }
+            }
+        }
+    }
+}
+
+impl Template<'_> {
+    fn show(&self) {
+        if let Some(name) = &self.settings.display_name {
+            os::set_title(&[name, TITLE].concat());
+        }
+        os::set_process_name(NAME);
+    }
+
+    /// Loads the scripts of the settings into the main interpreter, and says that it is ready.
+    fn load(&mut self) {
+        let settings = &mut self.settings;
+        if settings.interpreters {
+            // The others are loaded by each worker, in sub-interpreters of its own.
+            settings.preload.retain(|preload| preload.application_group.is_empty());
+        }
+        let modified = |path: &[u8]| os::file_modification(path).unwrap_or(0);
+        self.loaded = settings
+            .preload
+            .iter()
+            .map(|preload| (preload.script.clone(), modified(&preload.script)))
+            .collect();
+        start::adopt_group(self.seat, settings);
+        if !settings.preload.is_empty() {
+            let mut visits = Visits::new(self.interpreters, 0);
+            start::preload(&mut visits, self.interpreters, settings);
+            visits.leave();
+        }
+        self.prepare();
+        self.tell(Control::Ready, Reason::Supervisor as u32);
+    }
+
+    /// What forked processes will share is put aside; tells what they will not have.
+    fn prepare(&self) {
+        let threads = self.seat.attach(|py| {
+            let constants = py.interpreter().constants()?;
+            let prepared = constants.support(py, c"prepare_fork", []);
+            prepared.and_then(|names| names.to_text(py)).map_or_else(
+                |_| {
+                    log::process(Level::Warning, &start::take_traceback(py));
+                    None
+                },
+                Some,
+            )
+        });
+        os::flush_standard_io();
+        let count = os::thread_count();
+        if count > 1 {
+            let names = threads.filter(|names| !names.is_empty());
+            let names = names.map_or_else(String::new, |names| format!(" ({names})"));
+            let group = String::from_utf8_lossy(&self.settings.process_group);
+            let text = format!(
+                "WSGI0330: process group '{group}': the application started {} threads{names} while it \
+                 was loaded: with preload=on they are in the template alone and not in the \
+                 processes that are forked from it, start them with the first request or in \
+                 os.register_at_fork(after_in_child=...)",
+                count - 1
+            );
+            log::process(Level::Warning, &text);
+        }
+    }
+
+    /// Whether a script is not what was loaded.
+    fn is_stale(&self) -> bool {
+        let modified = |path: &[u8]| os::file_modification(path).unwrap_or(0);
+        self.loaded.iter().any(|(path, before)| modified(path) != *before)
+    }
+
+    fn tell(&self, control: Control, value: u32) {
+        let message = control.encode(value);
+        // A supervisor that is gone shows itself in the next turn.
+        let _ = self.control.send(&[IoSlice::new(&message)], None, false);
+    }
+
+    fn hear(&self) -> Told {
+        let mut message = vec![0; LARGEST_SETTINGS];
+        let (count, descriptors) =
+            match self.control.receive_with::<WORKER_DESCRIPTORS>(&mut message) {
+                Ok((Received::Bytes(count), descriptors)) => (count, descriptors),
+                Ok((Received::End, _)) | Err(_) => return Told::Leave,
+            };
+        let message = message.get(..count).unwrap_or_default();
+        if count != CONTROL_SIZE {
+            return match start::decode_settings(message) {
+                Ok(settings) => Told::Load(Box::new(settings)),
+                Err(error) => {
+                    log::process(Level::Critical, &error.to_string());
+                    Told::Leave
+                }
+            };
+        }
+        match Control::decode(message) {
+            Ok((Control::Drain | Control::Stop, _)) => Told::Leave,
+            Ok((Control::Fork, _)) => descriptors.try_into().map_or_else(
+                |_| {
+                    // The kernel drops what this process has no room for.
+                    self.tell(Control::ForkFailed, os::NO_DESCRIPTOR);
+                    Told::Nothing
+                },
+                Told::Fork,
+            ),
+            Ok(_) | Err(_) => Told::Nothing,
+        }
+    }
+
+    /// Whether one of the signals that came says that the process is to leave.
+    fn act_on_signals(&self) -> bool {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::Stop => {
+                    self.tell(Control::Leaving, Reason::ShutdownSignal as u32);
+                    return true;
+                }
+                Signal::Graceful => self.tell(Control::Replace, Reason::GracefulSignal as u32),
+                Signal::Python => start::run_signal_handlers(self.seat),
+                // Those are for processes that serve.
+                Signal::Published(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Forks a worker; the result is what it serves with, in the worker.
+    fn fork(
+        &self,
+        descriptors: [OwnedFd; WORKER_DESCRIPTORS],
+    ) -> Result<Option<Inheritance>, StartError> {
+        if self.is_stale() {
+            // Of no use to anybody: the first request would replace it.
+            self.tell(Control::Replace, Reason::ScriptChanged as u32);
+            return Ok(None);
+        }
+        let [control, listener, output, error] = descriptors;
+        let outputs = [output.as_fd(), error.as_fd()];
+        match self.seat.attach(|py| py.fork_worker(self.signals, outputs)) {
+            Ok(Side::Worker) => self.become_worker(Socket::new(control), listener).map(Some),
+            Ok(Side::Template(birth)) => {
+                match birth.wait() {
+                    Ok(worker) => self.tell(Control::Forked, worker),
+                    Err(error) => self.fork_failed(&error),
+                }
+                Ok(None)
+            }
+            Err(error) => {
+                self.fork_failed(&error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn fork_failed(&self, error: &io::Error) {
+        let number = error.raw_os_error().and_then(|number| u32::try_from(number).ok());
+        self.tell(Control::ForkFailed, number.unwrap_or(0));
+    }
+
+    fn become_worker(&self, control: Socket, listener: OwnedFd) -> Result<Inheritance, StartError> {
+        os::set_process_name(&self.name);
+        let settings = start::receive_settings(&control)?;
+        if let Some(name) = &settings.display_name {
+            os::set_title(name);
+        }
+        self.seat.attach(|py| {
+            let Some(constants) = py.interpreter().constants() else { return };
+            if constants.support(py, c"after_fork", []).is_err() {
+                log::process(Level::Warning, &start::take_traceback(py));
+            }
+        });
+        start::adopt_group(self.seat, &settings);
+        let listener = Some(start::listener(listener)?);
+        Ok(Inheritance { control, listener, region: self.region, settings })
+    }
+}
