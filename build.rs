@@ -120,6 +120,7 @@ const VARS: &[&str] = &[
     "AP_CGI_PASS_AUTH_.*",
     "AP_FILTER_ERROR",
     "APR_FOPEN_.*",
+    "ENABLE_MMAP_.*",
     "ENABLE_SENDFILE_.*",
     "AP_FILTER_.*",
     "AP_FTYPE_.*",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: a constant C handler, mod_wsgi from PyPI and ours under one httpd, side by side.
+"""`make bench`: httpd alone, mod_wsgi from PyPI and ours under one httpd, side by side.
 
 All servers run at once and the measurements go round them in turn, so that what else the machine
 does meets them alike; each number is the median over the rounds. CPU is that of every process of
@@ -26,6 +26,7 @@ REPOSITORY = BENCH.parent
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 sys.dont_write_bytecode = True
 
+from download import Mismatch, download, quantile
 from httpd import MODULES, Failure, Httpd, Server, User, copy_modules, descendants, server_directory
 from scenarios import SCENARIOS
 
@@ -40,13 +41,14 @@ class Contestant:
     name: str
     """What the table calls it."""
     module: str
-    """floor, upstream or ours."""
+    """floor (bench/floor.c), static (httpd's own files), upstream or ours."""
     mode: str = ""
-    """embedded or daemon; empty for the floor."""
+    """embedded or daemon; empty where there is no Python."""
 
 
 CONTESTANTS = (
     Contestant("C handler", "floor"),
+    Contestant("httpd static", "static"),
     Contestant("mod_wsgi embedded", "upstream", "embedded"),
     Contestant("ours embedded", "ours", "embedded"),
     Contestant("mod_wsgi daemon", "upstream", "daemon"),
@@ -115,7 +117,6 @@ def free_port():
 
 def configuration(contestant, httpd, user, options, root, port):
     """httpd.conf: the same for all but the lines that name the contestant's module."""
-    module = module_file(contestant, httpd, root)
     threads = WORKERS_PER_CHILD
     processes = max(options.processes, 1 + max(options.connections) // threads)
     lines = [
@@ -126,7 +127,7 @@ def configuration(contestant, httpd, user, options, root, port):
         f"Listen 127.0.0.1:{port}",
         user.directives(),
         httpd.load_mpm("event"),
-        httpd.load("unixd", "authz_core"),
+        httpd.load("unixd", "authz_core", "alias"),
         # As many children as it ever gets, so that none comes or goes while we count.
         f"ThreadsPerChild {threads}",
         f"ServerLimit {processes}",
@@ -141,11 +142,16 @@ def configuration(contestant, httpd, user, options, root, port):
         f'ErrorLog "{root}/error.log"',
         "LogLevel warn",
     ]
+    scenarios = [each for each in chosen_scenarios(options) if serves(contestant, each)]
+    if contestant.module == "static":
+        for scenario in scenarios:
+            lines.append(f'Alias /{scenario.name} "{root.parent}/files/{scenario.file}"')
+        return "\n".join(lines) + "\n"
+    module = module_file(contestant, httpd, root)
     if contestant.module == "floor":
         lines.append(f'LoadModule floor_module "{module}"')
-        for scenario in chosen_scenarios(options):
-            if scenario.has_floor:
-                lines.append(f"<Location /{scenario.name}>\nSetHandler floor\n</Location>")
+        for scenario in scenarios:
+            lines.append(f"<Location /{scenario.name}>\nSetHandler floor\n</Location>")
         return "\n".join(lines) + "\n"
     venv = root.parent / "venv"
     lines += [f'LoadModule wsgi_module "{module}"', f'WSGISocketPrefix "{root}/wsgi"']
@@ -158,7 +164,7 @@ def configuration(contestant, httpd, user, options, root, port):
     else:
         group = "%{GLOBAL}"
         lines.append(f'WSGIPythonHome "{venv}"')
-    for scenario in chosen_scenarios(options):
+    for scenario in scenarios:
         lines.append(
             f'WSGIScriptAlias /{scenario.name} "{root.parent}/apps/{scenario.script}" '
             f"process-group={group} application-group=%{{GLOBAL}}"
@@ -168,6 +174,15 @@ def configuration(contestant, httpd, user, options, root, port):
 
 def chosen_scenarios(options):
     return [scenario for scenario in SCENARIOS if options.scenario in scenario.name]
+
+
+def serves(contestant, scenario):
+    return bool(contestant.mode) or scenario.floor == contestant.name
+
+
+def clients_of(scenario, options):
+    """How many clients at once, one number for each measurement."""
+    return scenario.connections or options.connections
 
 
 class Running:
@@ -182,14 +197,12 @@ class Running:
         conf.write_text(configuration(contestant, httpd, user, options, self.root, self.port))
         self.server = Server(httpd, conf, self.root)
 
-    def serves(self, scenario):
-        return scenario.has_floor or self.contestant.module != "floor"
-
     def check(self, scenario):
         """The answer must be right before its speed means anything."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
-            for _ in range(20):
+            # Often enough to meet every process.
+            for _ in range(4 if scenario.is_download else 20):
                 try:
                     connection.request("GET", f"/{scenario.name}")
                     response = connection.getresponse()
@@ -254,8 +267,22 @@ def _thread_count(pid):
 
 
 def measure(running, scenario, connections, seconds):
-    """One run of wrk against one server."""
+    """One run of clients against one server."""
     before = running.cpu_seconds()
+    ask = by_download if scenario.is_download else by_wrk
+    result = ask(running, scenario, connections, seconds)
+    used = running.cpu_seconds() - before
+    rate = result["requests"] / result["seconds"]
+    return {
+        "requests_per_second": rate,
+        "mb_per_second": rate * len(scenario.body) / 1e6,
+        "cpu_us_per_request": used * 1e6 / result["requests"],
+        "p50_ms": result["p50_ms"],
+        "p99_ms": result["p99_ms"],
+    }
+
+
+def by_wrk(running, scenario, connections, seconds):
     wrk = subprocess.run(
         [
             *("wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"),
@@ -265,18 +292,27 @@ def measure(running, scenario, connections, seconds):
         capture_output=True,
         text=True,
     )
-    used = running.cpu_seconds() - before
     report = next((line for line in wrk.stdout.splitlines() if line.startswith("REPORT ")), None)
     if wrk.returncode or report is None:
         raise Failure(f"wrk failed: {wrk.stdout}{wrk.stderr}")
     result = json.loads(report.removeprefix("REPORT "))
     if result["status_errors"] or result["socket_errors"] or not result["requests"]:
         raise Failure(f"{running.contestant.name}: wrong or missing answers under load: {report}")
+    return result
+
+
+def by_download(running, scenario, connections, seconds):
+    try:
+        requests, taken, times = download(
+            running.port, f"/{scenario.name}", len(scenario.body), connections, seconds
+        )
+    except Mismatch as mismatch:
+        raise Failure(f"{running.contestant.name}: {mismatch}; {running.error_log()}") from None
     return {
-        "requests_per_second": result["requests"] / result["seconds"],
-        "cpu_us_per_request": used * 1e6 / result["requests"],
-        "p50_ms": result["p50_ms"],
-        "p99_ms": result["p99_ms"],
+        "requests": requests,
+        "seconds": taken,
+        "p50_ms": quantile(times, 50),
+        "p99_ms": quantile(times, 99),
     }
 
 
@@ -287,13 +323,13 @@ def medians(samples):
 def table(results, options):
     """The one table: results is {(scenario, connections, contestant name): medians}."""
     heading = (
-        f"{'scenario':<10}{'conn':>5}  {'server':<19}{'requests/s':>11}{'CPU us/req':>12}"
-        f"{'p99 ms':>9}{'/mod_wsgi':>11}{'CPU/floor':>11}"
+        f"{'scenario':<10}{'conn':>5}  {'server':<19}{'requests/s':>11}{'MB/s':>8}{'CPU us/req':>12}"
+        f"{'p99 ms':>9}{'/mod_wsgi':>11}{'/floor':>9}{'CPU/floor':>11}"
     )
     lines = [heading, "-" * len(heading)]
     for scenario in chosen_scenarios(options):
-        for connections in options.connections:
-            floor = results.get((scenario.name, connections, "C handler"))
+        for connections in clients_of(scenario, options):
+            floor = results.get((scenario.name, connections, scenario.floor))
             for contestant in CONTESTANTS:
                 found = results.get((scenario.name, connections, contestant.name))
                 if found is None:
@@ -305,10 +341,13 @@ def table(results, options):
                     else None
                 )
                 ratio = f"{speed / rival['requests_per_second']:.2f}x" if rival else ""
+                near = f"{speed / floor['requests_per_second']:.2f}x" if floor else ""
                 above = f"{cost / floor['cpu_us_per_request']:.2f}x" if floor else ""
+                rate = f"{found['mb_per_second']:,.0f}" if scenario.is_download else ""
+                requests = f"{speed:,.1f}" if scenario.is_download else f"{speed:,.0f}"
                 lines.append(
-                    f"{scenario.name:<10}{connections:>5}  {contestant.name:<19}{speed:>11,.0f}"
-                    f"{cost:>12.1f}{found['p99_ms']:>9.2f}{ratio:>11}{above:>11}"
+                    f"{scenario.name:<10}{connections:>5}  {contestant.name:<19}{requests:>11}"
+                    f"{rate:>8}{cost:>12.1f}{found['p99_ms']:>9.2f}{ratio:>11}{near:>9}{above:>11}"
                 )
             lines.append("")
     return "\n".join(lines)
@@ -328,12 +367,17 @@ def memory_table(memory):
     return "\n".join(lines)
 
 
-def prepare(user):
-    """A folder that the servers' user can read, with the applications and a Python for them."""
+def prepare(user, scenarios):
+    """A folder that the servers' user can read, with applications, files and a Python."""
     folder, temporary = server_directory("bench-run", user)
     shutil.copytree(BENCH / "apps", folder / "apps", ignore=shutil.ignore_patterns("__pycache__"))
     for path in [folder / "apps", *(folder / "apps").iterdir()]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+    (folder / "files").mkdir(mode=0o755)
+    for scenario in scenarios:
+        if scenario.file:
+            (folder / "files" / scenario.file).write_bytes(scenario.body)
+            (folder / "files" / scenario.file).chmod(0o644)
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     return folder, temporary
 
@@ -342,13 +386,18 @@ def bench(options):
     httpd, user = Httpd(), User()
     if not shutil.which("wrk"):
         raise Failure("wrk not found: make deps-bench")
-    contestants = [each for each in CONTESTANTS if options.only in each.name]
-    if not contestants or not chosen_scenarios(options):
+    contestants = [
+        each
+        for each in CONTESTANTS
+        if options.only in each.name
+        and any(serves(each, scenario) for scenario in chosen_scenarios(options))
+    ]
+    if not contestants:
         raise Failure("nothing to measure: --only or --scenario names nothing that there is")
     if not (MODULES / "mod_wsgi.so").exists():
         raise Failure(f"{MODULES / 'mod_wsgi.so'} is not built: run make")
     with contextlib.ExitStack() as cleanup:
-        folder, _ = prepare(user)
+        folder, _ = prepare(user, chosen_scenarios(options))
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         servers = []
         for contestant in contestants:
@@ -369,15 +418,15 @@ def collect(servers, options):
     plan = [
         (scenario, connections, running)
         for scenario in chosen_scenarios(options)
-        for connections in options.connections
+        for connections in clients_of(scenario, options)
         for running in servers
-        if running.serves(scenario)
+        if serves(running.contestant, scenario)
     ]
     for scenario in chosen_scenarios(options):
         for running in servers:
-            if running.serves(scenario):
+            if serves(running.contestant, scenario):
                 running.check(scenario)
-                measure(running, scenario, 16, 1)
+                measure(running, scenario, max(clients_of(scenario, options)), 1)
     samples = {}
     for number in range(options.rounds):
         # The order turns with each round, so that no one always follows the same neighbour.

@@ -16,8 +16,29 @@ class Scenario:
     """File in bench/apps, served at /<name>."""
     body: bytes
     """The whole answer; anything else fails the run before it is timed."""
-    has_floor: bool = False
-    """Whether floor.c gives the same answer, so that there is a lower bound to compare with."""
+    floor: str = ""
+    """The contestant that gives the same answer without WSGI, for a lower bound; empty for none."""
+    connections: tuple[int, ...] = ()
+    """How many clients at once; as the command line says where this is empty."""
+    is_download: bool = False
+    """Whether bytes per second are what counts; download.py is the client then."""
+    file: str = ""
+    """Name of a file with the body, which is made in ../files, as the scripts see it."""
 
 
-SCENARIOS = (Scenario("hello", "hello.wsgi", b"Hello, World!\n", has_floor=True),)
+LARGE = 100 * 1000 * 1000
+BLOCK = 64 << 10
+
+SCENARIOS = (
+    Scenario("hello", "hello.wsgi", b"Hello, World!\n", floor="C handler"),
+    Scenario(
+        "file",
+        "file.wsgi",
+        b"0123456789abcdef" * (LARGE // 16),
+        floor="httpd static",
+        connections=(1, 4),
+        is_download=True,
+        file="large.bin",
+    ),
+    Scenario("stream", "stream.wsgi", b"x" * BLOCK * 160, connections=(1, 4), is_download=True),
+)

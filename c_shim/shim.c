@@ -92,13 +92,14 @@ int mod_wsgi_shim_is_aborted(const conn_rec *c)
 }
 
 void mod_wsgi_shim_insert_file(apr_bucket_brigade *brigade, apr_file_t *file, apr_off_t offset,
-                               apr_off_t length, apr_pool_t *pool)
+                               apr_off_t length, int may_map, apr_size_t piece, apr_pool_t *pool)
 {
     apr_bucket *bucket = apr_brigade_insert_file(brigade, file, offset, length, pool);
 
     for (; bucket != APR_BRIGADE_SENTINEL(brigade); bucket = APR_BUCKET_NEXT(bucket)) {
         if (APR_BUCKET_IS_FILE(bucket)) {
-            apr_bucket_file_enable_mmap(bucket, 0);
+            apr_bucket_file_enable_mmap(bucket, may_map);
+            apr_bucket_file_set_buf_size(bucket, piece);
         }
     }
 }

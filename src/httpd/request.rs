@@ -171,6 +171,26 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether what is sent reaches the client's socket without being looked at in this process: all
+    /// output filters are those of a plain HTTP/1 response.
+    pub(crate) fn is_sent_untouched(&self) -> bool {
+        const PLAIN: &[&[u8]] =
+            &[b"byterange", b"content_length", b"http_header", b"http_outerror", b"core"];
+        // SAFETY: the filter chain and its records, with C strings as names, live as long as the
+        // request.
+        unsafe {
+            let mut filter = self.record().output_filters.as_ref();
+            while let Some(here) = filter {
+                let name = here.frec.as_ref().and_then(|record| bytes(record.name));
+                if !name.is_some_and(|name| PLAIN.contains(&name)) {
+                    return false;
+                }
+                filter = here.next.as_ref();
+            }
+        }
+        self.has_own_connection()
+    }
+
     /// Whether the client waits for `100 Continue`.
     pub(crate) fn expects_continue(&self) -> bool {
         // SAFETY: only reads the request.
@@ -417,6 +437,8 @@ impl<'a> Request<'a> {
         CoreSettings {
             pass_authorization: config
                 .is_some_and(|config| config.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON as u32),
+            maps_files: config
+                .is_none_or(|config| config.enable_mmap() != sys::ENABLE_MMAP_OFF as u32),
             send_file: config
                 .is_some_and(|config| config.enable_sendfile() == sys::ENABLE_SENDFILE_ON as u32),
             qualifies_redirect_url: config.is_some_and(|config| {
@@ -553,6 +575,8 @@ impl<'a> Request<'a> {
 pub(crate) struct CoreSettings {
     /// CGIPassAuth On.
     pub(crate) pass_authorization: bool,
+    /// No EnableMMAP Off.
+    pub(crate) maps_files: bool,
     /// EnableSendfile On.
     pub(crate) send_file: bool,
     /// QualifyRedirectURL On.

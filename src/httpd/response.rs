@@ -91,6 +91,9 @@ pub(crate) struct Sender<'a> {
     sends_files: bool,
 }
 
+/// Bytes that are read at once of a file that is neither mapped nor sent by the kernel.
+const PIECE: sys::apr_size_t = 64 << 10;
+
 /// Responses up to this size fit into a socket's buffer.
 const SMALL: usize = 16 << 10;
 
@@ -147,8 +150,12 @@ impl<'a> Sender<'a> {
         if length == 0 {
             return self.pass(flush, false);
         }
+        let settings = self.request.core_settings();
+        // Whoever owns the file may truncate it meanwhile. Then the kernel tells its own reads of the
+        // mapping that there is nothing (EFAULT), but a read of this process ends it (SIGBUS).
+        let may_map = settings.maps_files && self.request.is_sent_untouched();
         let mut flags = sys::APR_FOPEN_READ;
-        if self.sends_files || self.request.core_settings().send_file {
+        if self.sends_files || settings.send_file {
             flags |= sys::APR_FOPEN_SENDFILE_ENABLED;
         }
         let mut number = descriptor.as_raw_fd();
@@ -164,7 +171,15 @@ impl<'a> Sender<'a> {
             {
                 return Err(Gone);
             }
-            sys::mod_wsgi_shim_insert_file(self.brigade, file, offset, length, pool);
+            sys::mod_wsgi_shim_insert_file(
+                self.brigade,
+                file,
+                offset,
+                length,
+                i32::from(may_map),
+                PIECE,
+                pool,
+            );
         }
         drop(descriptor);
         self.pass(flush, false)
