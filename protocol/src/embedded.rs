@@ -39,13 +39,14 @@ pub struct Host {
         payload: *const u8,
         length: usize,
     ) -> i32,
-    /// Delivers a part of an open regular file; the descriptor stays the caller's.
-    /// Returns 0, or -1 when the client is gone.
+    /// Delivers a part of an open regular file; the descriptor stays the caller's. The flags are
+    /// those of a `File` frame. Returns 0, or -1 when the client is gone.
     pub send_file: unsafe extern "C" fn(
         request: *mut c_void,
         descriptor: i32,
         offset: u64,
         length: u64,
+        flags: u8,
     ) -> i32,
     /// Logs text of one or more lines at a level of httpd's; `request` may be null.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, length: usize),

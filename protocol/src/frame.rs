@@ -24,7 +24,8 @@ pub const MAX_DATA: usize = 256 << 10;
 /// Most body bytes that the child puts into the `Request` frame itself.
 pub const MAX_INITIAL_BODY: usize = 64 << 10;
 
-/// Flag of `Body` (no more body), and of `Head` and `Data` (the response is complete).
+/// Flag of `Body` (no more body), of `Head` and `Data` (the response is complete), and of `File` (the
+/// response is complete with it, but the exchange goes on until `End`).
 pub const LAST: u8 = 1;
 
 /// Flag of `End`: the response is incomplete and must be made visibly so.
@@ -50,7 +51,8 @@ pub enum Kind {
     /// Daemon: response data.
     Data = 18,
     /// Daemon: part of a file, its descriptor goes with the header as SCM_RIGHTS; payload:
-    /// u64 offset, u64 length.
+    /// u64 offset, u64 length. The client may have the whole file before the application's `close()`
+    /// has been called.
     File = 19,
     /// Daemon: a log entry of this request; payload: u8 level (syslog numbers, as httpd's), then
     /// text of one line, or of several that each become a record.

@@ -102,7 +102,13 @@ unsafe extern "C" fn send(
     request.write_frame(Kind::from_u8(kind).unwrap(), flags, payload)
 }
 
-unsafe extern "C" fn send_file(r: *mut c_void, descriptor: i32, offset: u64, length: u64) -> i32 {
+unsafe extern "C" fn send_file(
+    r: *mut c_void,
+    descriptor: i32,
+    offset: u64,
+    length: u64,
+    _flags: u8,
+) -> i32 {
     // SAFETY: as the table says.
     let request = unsafe { request(r) };
     let mut payload = offset.to_le_bytes().to_vec();

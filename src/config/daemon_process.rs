@@ -552,7 +552,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "send-buffer-size",
-        default: "0 (the system's)",
+        default: "0 (208 KiB)",
         meaning: "SO_SNDBUF of the sockets, in bytes",
         setter: buffer!(512, send_buffer_size),
     },
@@ -571,13 +571,13 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "response-buffer-size",
         default: "0 (8 MiB)",
-        meaning: "Bytes relayed without a flush (no effect yet)",
+        meaning: "Bytes passed on to httpd's output filters without a flush",
         setter: buffer!(65_536, response_buffer_size),
     },
     DaemonOption {
         name: "response-flush-delay",
         default: "5",
-        meaning: "Milliseconds to wait for more before a flush (no effect yet)",
+        meaning: "Milliseconds that a block may wait for the next one before it is flushed to the client; 0: not at all",
         setter: seconds!(response_flush_delay),
     },
     DaemonOption {

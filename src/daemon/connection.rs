@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind};
+use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind, LAST};
 use mod_wsgi_protocol::wire::DecodeError;
 
 use super::Group;
@@ -18,6 +18,13 @@ use crate::os::wait_readable;
 
 /// Bytes that are read at once, at first: enough for most responses, and small beside a thread.
 const BUFFER: usize = 16 << 10;
+
+/// Bytes that are read at once of a process that sends more than that: four blocks of 64 KiB, which
+/// many applications make of a file, with their headers.
+const LARGEST: usize = 4 * ((64 << 10) + HEADER_SIZE);
+
+/// Blocks that are passed on together.
+pub(crate) const TOGETHER: usize = 16;
 
 /// Largest buffer that a thread keeps between requests.
 const KEPT: usize = 32 << 10;
@@ -94,6 +101,11 @@ impl Connection {
         self.serial
     }
 
+    /// To wait on.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Sends one frame.
     pub(crate) fn send(
         &self,
@@ -128,8 +140,21 @@ pub(crate) struct Receiver {
     start: usize,
     /// Behind the last byte received.
     end: usize,
+    /// The last receive filled the buffer, so that there is more.
+    is_crowded: bool,
     /// Descriptors received and not used yet.
     descriptors: VecDeque<OwnedFd>,
+}
+
+/// Where the payloads of frames stand that follow one another in the buffer.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    /// Begin and end of each; empty behind the last one.
+    places: [(usize, usize); TOGETHER],
+    /// Bytes of all of them.
+    pub(crate) size: usize,
+    /// The last one ends the response.
+    pub(crate) is_last: bool,
 }
 
 impl Receiver {
@@ -137,6 +162,7 @@ impl Receiver {
     pub(crate) fn reset(&mut self) {
         self.start = 0;
         self.end = 0;
+        self.is_crowded = false;
         self.descriptors.clear();
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
@@ -184,10 +210,41 @@ impl Receiver {
         self.descriptors.pop_front()
     }
 
-    /// Whether more can be had without waiting: then what was received need not be flushed yet. The
-    /// payload of the last frame stays where it is.
-    pub(crate) fn has_more_behind(&mut self, connection: &Connection) -> bool {
-        self.start != self.end || matches!(self.fill(connection), Ok(true))
+    /// The payload of a `Data` frame that was received last, and those of whole ones behind it, over
+    /// which it steps.
+    pub(crate) fn take_blocks(&mut self, first: &Header) -> Blocks {
+        let mut places = [(0, 0); TOGETHER];
+        let (mut header, mut size) = (*first, first.length);
+        let mut free = places.iter_mut();
+        if let Some(place) = free.next() {
+            *place = (self.start - header.length, self.start);
+        }
+        for place in free {
+            let Some(next) = self.data_behind().filter(|_| header.flags & LAST == 0) else { break };
+            header = next;
+            size += header.length;
+            self.start += HEADER_SIZE + header.length;
+            *place = (self.start - header.length, self.start);
+        }
+        Blocks { places, size, is_last: header.flags & LAST != 0 }
+    }
+
+    /// The header of the next frame, if it is one of data and wholly there.
+    fn data_behind(&self) -> Option<Header> {
+        let rest = self.buffer.get(self.start..self.end)?;
+        let header = Header::decode(rest.first_chunk()?).ok()?;
+        let is_there = header.kind == Kind::Data && rest.len() >= HEADER_SIZE + header.length;
+        is_there.then_some(header)
+    }
+
+    /// The payloads; valid until the next frame is received.
+    pub(crate) fn blocks(&self, blocks: &Blocks) -> [&[u8]; TOGETHER] {
+        blocks.places.map(|(start, end)| self.buffer.get(start..end).unwrap_or_default())
+    }
+
+    /// Whether the next frame, or its beginning, is there already.
+    pub(crate) fn has_more(&self) -> bool {
+        self.start != self.end
     }
 
     /// Makes `count` bytes from `start` on available.
@@ -228,17 +285,21 @@ impl Receiver {
     /// Receives what is there; false when nothing is. The buffer grows as bytes come, not by what a
     /// header announces.
     fn fill(&mut self, connection: &Connection) -> Result<bool, Failure> {
-        if self.buffer.len() - self.end < HEADER_SIZE {
-            let length = (self.buffer.len() * 2).max(BUFFER);
-            self.buffer.resize(length, 0);
+        let size = self.buffer.len();
+        if size - self.end < HEADER_SIZE {
+            self.buffer.resize((size * 2).max(BUFFER), 0);
+        } else if self.is_crowded && size < LARGEST {
+            self.buffer.resize((size * 2).min(LARGEST), 0);
         }
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         let mut descriptors = Vec::new();
+        let most = room.len();
         match socket::receive_with_descriptors(connection.fd.as_fd(), room, &mut descriptors)? {
             None => Ok(false),
             Some(0) => Err(Failure::Closed),
             Some(count) => {
                 self.end += count;
+                self.is_crowded = count == most;
                 self.descriptors.extend(descriptors);
                 if self.descriptors.len() > 64 {
                     return Err(Failure::Protocol(DecodeError::TooLarge("descriptors")));

@@ -18,6 +18,7 @@ use super::{Child, Group, failure};
 use crate::httpd::body::BodyReader;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::os::wait_readable;
 use crate::relay::{Problem, Responder};
 use crate::work::{Delivery, Work};
 
@@ -139,6 +140,13 @@ fn run<'a>(
     // A process that is starting is waited for as one that is slow; one that cannot be connected,
     // as `connect-timeout` says.
     let wait = socket_timeout.max(options.connect_timeout);
+    let pace = Pace {
+        delay: Duration::from_millis(options.response_flush_delay.into()),
+        most: match options.response_buffer_size {
+            0 => 8 << 20,
+            size => usize::try_from(size).unwrap_or(usize::MAX),
+        },
+    };
     let wait = Duration::from_secs(wait.into());
     let mut deadline = Instant::now() + wait;
 
@@ -212,6 +220,8 @@ fn run<'a>(
             client_stalled: false,
             has_given_body: false,
             timeout,
+            pace,
+            unflushed: None,
             chosen: &chosen,
         };
         let attempted = exchange.run(frame);
@@ -360,8 +370,30 @@ struct Exchange<'x, 'a> {
     has_given_body: bool,
     /// For each read and write.
     timeout: Duration,
+    /// When what was passed on is flushed.
+    pace: Pace,
+    /// What was passed on since the last flush.
+    unflushed: Option<Unflushed>,
     /// The process.
     chosen: &'x Chosen<'x>,
+}
+
+/// When a response that is not at its end is flushed to the client.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// When nothing has followed for this long (`response-flush-delay`).
+    delay: Duration,
+    /// When there is this much of it, in bytes (`response-buffer-size`).
+    most: usize,
+}
+
+/// What httpd's filters may still hold back.
+#[derive(Debug, Clone, Copy)]
+struct Unflushed {
+    /// When the first of it was passed on.
+    since: Instant,
+    /// Bytes.
+    size: usize,
 }
 
 impl Exchange<'_, '_> {
@@ -376,6 +408,11 @@ impl Exchange<'_, '_> {
         let is_gone = || chosen.is_gone();
         let patience = Patience { timeout: self.timeout, is_gone: &is_gone };
         loop {
+            if let Some(unflushed) = self.unflushed
+                && let Err(attempt) = self.flush_unless_more_comes(unflushed)
+            {
+                return attempt;
+            }
             let header = match self.receiver.receive(self.connection, &patience) {
                 Ok(header) => header,
                 Err(failure) => return Attempt::Broken(failure),
@@ -383,16 +420,19 @@ impl Exchange<'_, '_> {
             let last = header.flags & frame::LAST != 0;
             let result = match header.kind {
                 Kind::Head => {
-                    let flush = !last && !self.receiver.has_more_behind(self.connection);
+                    let flush = !last && self.is_due(header.length);
                     self.responder.head(self.receiver.payload(&header), last, flush)
                 }
                 Kind::Data => {
-                    let flush = !last && !self.receiver.has_more_behind(self.connection);
-                    self.responder.data(self.receiver.payload(&header), last, flush)
+                    let blocks = self.receiver.take_blocks(&header);
+                    let flush = !blocks.is_last && self.is_due(blocks.size);
+                    self.responder.data(&self.receiver.blocks(&blocks), blocks.is_last, flush)
                 }
                 Kind::File => match self.receiver.descriptor() {
                     Some(descriptor) => {
-                        self.responder.file(self.receiver.payload(&header), descriptor, false)
+                        self.is_due(0);
+                        let payload = self.receiver.payload(&header);
+                        self.responder.file(payload, descriptor, last, false)
                     }
                     None => Err(protocol("descriptor of a file")),
                 },
@@ -407,6 +447,10 @@ impl Exchange<'_, '_> {
                     Err(failure) => return Attempt::Broken(failure),
                 },
                 Kind::Pull if !self.is_hook => {
+                    // The client may wait for what it was told before it says more.
+                    if self.unflushed.take().is_some() && self.responder.flush().is_err() {
+                        return Attempt::ClientGone;
+                    }
                     let wanted = Reader::new(self.receiver.payload(&header)).u32();
                     match wanted {
                         Ok(wanted) => match self.answer_pull(wanted) {
@@ -440,6 +484,35 @@ impl Exchange<'_, '_> {
                     return Attempt::Broken(Failure::Protocol(error));
                 }
             }
+        }
+    }
+
+    /// Notes that this much is passed on. Whether it is to be flushed at once.
+    fn is_due(&mut self, size: usize) -> bool {
+        let unflushed =
+            self.unflushed.get_or_insert_with(|| Unflushed { since: Instant::now(), size: 0 });
+        unflushed.size = unflushed.size.saturating_add(size);
+        let is_due = unflushed.size >= self.pace.most;
+        if is_due {
+            self.unflushed = None;
+        }
+        is_due
+    }
+
+    /// Flushes what was passed on when nothing follows in time: what follows can go with it. The
+    /// time is that of the first of it, so that a trickle is not held back.
+    fn flush_unless_more_comes(&mut self, unflushed: Unflushed) -> Result<(), Attempt> {
+        if self.receiver.has_more() {
+            return Ok(());
+        }
+        let rest = self.pace.delay.saturating_sub(unflushed.since.elapsed());
+        match wait_readable(self.connection.descriptor(), Some(rest)) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.unflushed = None;
+                self.responder.flush().map_err(|_| Attempt::ClientGone)
+            }
+            Err(error) => Err(Attempt::Broken(error.into())),
         }
     }
 

@@ -122,7 +122,7 @@ pub(super) fn broken(
 ) -> i32 {
     let name = task.group.label();
     let pid = chosen.pid;
-    if responder.is_done() {
+    if responder.is_done() || responder.is_complete() {
         return responder.finish(500);
     }
     let waiting = responder.is_waiting();

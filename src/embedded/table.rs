@@ -191,7 +191,7 @@ unsafe extern "C" fn send(
         let last = flags & frame::LAST != 0;
         let result = match Kind::from_u8(kind) {
             Some(Kind::Head) => exchange.responder.head(payload, last, !last),
-            Some(Kind::Data) => exchange.responder.data(payload, last, !last),
+            Some(Kind::Data) => exchange.responder.data(&[payload], last, !last),
             Some(Kind::End) => exchange.responder.end(flags & frame::INCOMPLETE != 0),
             Some(Kind::Error) => exchange.responder.error(payload),
             Some(Kind::Answer) => exchange.responder.answer(payload),
@@ -217,6 +217,7 @@ unsafe extern "C" fn send_file(
     descriptor: RawFd,
     offset: u64,
     length: u64,
+    flags: u8,
 ) -> i32 {
     guard("embedded send_file", -1, || {
         // SAFETY: the contract of the table.
@@ -226,10 +227,11 @@ unsafe extern "C" fn send_file(
         }
         // SAFETY: the descriptor is the caller's and open during the call; a copy is made.
         let copy = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned();
+        let whole = flags & frame::LAST != 0;
         let mut payload = Vec::with_capacity(16);
         payload.extend_from_slice(&offset.to_le_bytes());
         payload.extend_from_slice(&length.to_le_bytes());
-        match copy.map(|copy| exchange.responder.file(&payload, copy, false)) {
+        match copy.map(|copy| exchange.responder.file(&payload, copy, whole, true)) {
             Ok(Ok(())) => 0,
             _ => -1,
         }

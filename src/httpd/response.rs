@@ -114,8 +114,8 @@ impl<'a> Sender<'a> {
     ///
     /// # Errors
     /// [`Gone`].
-    pub(crate) fn send(&mut self, data: &[u8], flush: bool, last: bool) -> Result<(), Gone> {
-        if !data.is_empty() {
+    pub(crate) fn send(&mut self, blocks: &[&[u8]], flush: bool, last: bool) -> Result<(), Gone> {
+        for data in blocks.iter().filter(|data| !data.is_empty()) {
             self.sent = self.sent.saturating_add(data.len());
             // SAFETY: a transient bucket refers to `data`, which lives until pass() has returned;
             // filters that keep it longer copy it.
@@ -130,7 +130,8 @@ impl<'a> Sender<'a> {
         self.pass(flush, last)
     }
 
-    /// Sends a part of a file. The descriptor is closed with the request.
+    /// Sends a part of a file, and with `last` the end of the response in the same brigade, so that
+    /// httpd can send ranges of it. The descriptor is closed with the request.
     ///
     /// # Errors
     /// [`Gone`], or that there is no such part.
@@ -140,6 +141,7 @@ impl<'a> Sender<'a> {
         offset: u64,
         length: u64,
         flush: bool,
+        last: bool,
     ) -> Result<(), Gone> {
         let (Ok(offset), Ok(length)) =
             (sys::apr_off_t::try_from(offset), sys::apr_off_t::try_from(length))
@@ -148,7 +150,7 @@ impl<'a> Sender<'a> {
         };
         self.sent = usize::MAX;
         if length == 0 {
-            return self.pass(flush, false);
+            return self.pass(flush, last);
         }
         let settings = self.request.core_settings();
         // Whoever owns the file may truncate it meanwhile. Then the kernel tells its own reads of the
@@ -182,7 +184,7 @@ impl<'a> Sender<'a> {
             );
         }
         drop(descriptor);
-        self.pass(flush, false)
+        self.pass(flush, last)
     }
 
     /// Ends a response that is not whole, so that the client sees it: no last chunk, no further
@@ -207,10 +209,11 @@ impl<'a> Sender<'a> {
         // SAFETY: the brigade and its buckets belong to this request; what filters did not take is
         // cleaned away.
         unsafe {
+            if flush {
+                self.append(sys::apr_bucket_flush_create(self.allocator()));
+            }
             if last {
                 self.append(sys::apr_bucket_eos_create(self.allocator()));
-            } else if flush {
-                self.append(sys::apr_bucket_flush_create(self.allocator()));
             }
             if sys::mod_wsgi_shim_brigade_is_empty(self.brigade) != 0 {
                 return Ok(());
@@ -233,16 +236,30 @@ impl<'a> Sender<'a> {
     /// flush: they may still compute a Content-Length, or compress. A large rest is left to the
     /// MPM, which writes it without a thread.
     fn write_now(&mut self) {
-        if self.sent > SMALL || !self.request.has_own_connection() {
-            return;
+        if self.sent <= SMALL && self.request.has_own_connection() {
+            // An error is seen by httpd at its next write.
+            let _ = self.flush_connection();
         }
+    }
+
+    /// Has written what the connection's filters hold back, when the end of the response has passed
+    /// those of the request.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(crate) fn flush_connection(&mut self) -> Result<(), Gone> {
         // SAFETY: the connection's filters outlive the request; the brigade is empty and its
-        // bucket is new. An error is seen by httpd at its next write.
+        // bucket is new.
         unsafe {
             self.append(sys::apr_bucket_flush_create(self.allocator()));
             let connection = (*self.request.as_ptr()).connection;
-            sys::ap_pass_brigade((*connection).output_filters, self.brigade);
+            let status = sys::ap_pass_brigade((*connection).output_filters, self.brigade);
             sys::apr_brigade_cleanup(self.brigade.cast());
+            if status == sys::APR_SUCCESS && !self.request.is_aborted() {
+                Ok(())
+            } else {
+                Err(Gone)
+            }
         }
     }
 

@@ -21,6 +21,8 @@ enum State {
     Waiting,
     /// Head has been taken, data are sent.
     Sending,
+    /// All of it is sent; the application goes on.
+    Complete,
     /// Data are thrown away: another local URL answers.
     Redirecting(Vec<u8>),
     /// Data are thrown away: httpd's error document for this status answers.
@@ -141,7 +143,7 @@ impl<'a> Responder<'a> {
             );
             log::request(&self.request, Level::Error, text.as_bytes());
             self.state = State::Overriding(500);
-            return self.pass(head.data, last, flush);
+            return self.pass(&[head.data], last, flush);
         }
         self.state = match take_head(&self.request, &head, manner.repeats) {
             Taken::Redirect(location) if manner.repeats == Repeats::Merged => {
@@ -154,23 +156,40 @@ impl<'a> Responder<'a> {
             }
             _ => State::Sending,
         };
-        self.pass(head.data, last, flush)
+        self.pass(&[head.data], last, flush)
     }
 
-    /// `Data`.
+    /// `Data`, of one frame or of several that follow one another.
     ///
     /// # Errors
     /// As for [`Self::head`].
-    pub(crate) fn data(&mut self, data: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
+    pub(crate) fn data(
+        &mut self,
+        blocks: &[&[u8]],
+        last: bool,
+        flush: bool,
+    ) -> Result<(), Problem> {
         match self.state {
             State::Sending | State::Redirecting(_) | State::Overriding(_) => {
-                self.pass(data, last, flush)
+                self.pass(blocks, last, flush)
             }
-            State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+            State::Waiting | State::Complete | State::Done(_) => Err(OUT_OF_ORDER),
         }
     }
 
-    /// `File`: payload and the descriptor that came with it.
+    /// Makes what was sent so far visible to the client.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(crate) fn flush(&mut self) -> Result<(), Gone> {
+        match self.state {
+            State::Sending => self.sender.send(&[], true, false),
+            State::Complete => self.sender.flush_connection(),
+            _ => Ok(()),
+        }
+    }
+
+    /// `File`: payload and the descriptor that came with it; `whole` when nothing but an end follows.
     ///
     /// # Errors
     /// As for [`Self::head`].
@@ -178,14 +197,20 @@ impl<'a> Responder<'a> {
         &mut self,
         payload: &[u8],
         descriptor: OwnedFd,
+        whole: bool,
         flush: bool,
     ) -> Result<(), Problem> {
         let mut reader = Reader::new(payload);
         let (offset, length) = (reader.u64()?, reader.u64()?);
         match self.state {
-            State::Sending => Ok(self.sender.send_file(descriptor, offset, length, flush)?),
+            State::Sending => {
+                if whole {
+                    self.state = State::Complete;
+                }
+                Ok(self.sender.send_file(descriptor, offset, length, flush, whole)?)
+            }
             State::Redirecting(_) | State::Overriding(_) => Ok(()),
-            State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
+            State::Waiting | State::Complete | State::Done(_) => Err(OUT_OF_ORDER),
         }
     }
 
@@ -207,12 +232,16 @@ impl<'a> Responder<'a> {
     pub(crate) fn end(&mut self, incomplete: bool) -> Result<(), Problem> {
         match self.state {
             State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
-            State::Overriding(_) => self.pass(b"", true, false),
+            State::Overriding(_) => self.pass(&[], true, false),
+            State::Complete => {
+                self.state = State::Done(0);
+                Ok(())
+            }
             State::Sending | State::Redirecting(_) if incomplete => {
                 self.abandon();
                 Ok(())
             }
-            State::Sending | State::Redirecting(_) => self.pass(b"", true, false),
+            State::Sending | State::Redirecting(_) => self.pass(&[], true, false),
         }
     }
 
@@ -260,7 +289,7 @@ impl<'a> Responder<'a> {
                 self.request.set_status(200, None);
                 502
             }
-            State::Waiting | State::Done(_) => 0,
+            State::Waiting | State::Complete | State::Done(_) => 0,
         };
         self.state = State::Done(status);
     }
@@ -270,6 +299,11 @@ impl<'a> Responder<'a> {
         if !self.is_waiting() {
             self.abandon();
         }
+    }
+
+    /// Whether the client has all of the response, or httpd all that is left to be sent.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Complete
     }
 
     /// Whether the response is over.
@@ -283,11 +317,11 @@ impl<'a> Responder<'a> {
             State::Done(status) => status,
             State::Waiting => otherwise,
             State::Overriding(status) => i32::from(status),
-            State::Sending | State::Redirecting(_) => 0,
+            State::Sending | State::Complete | State::Redirecting(_) => 0,
         }
     }
 
-    fn pass(&mut self, data: &[u8], last: bool, flush: bool) -> Result<(), Problem> {
+    fn pass(&mut self, blocks: &[&[u8]], last: bool, flush: bool) -> Result<(), Problem> {
         if let State::Redirecting(location) = &self.state {
             if last {
                 let location = location.clone();
@@ -302,7 +336,7 @@ impl<'a> Responder<'a> {
             }
             return Ok(());
         }
-        let result = self.sender.send(data, flush, last);
+        let result = self.sender.send(blocks, flush, last);
         if last || result.is_err() {
             self.state = State::Done(0);
         }

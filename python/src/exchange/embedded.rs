@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use mod_wsgi_protocol::embedded::Host;
-use mod_wsgi_protocol::frame::{BodyError, Kind};
+use mod_wsgi_protocol::frame::{BodyError, Kind, LAST};
 
 use super::{Exchange, Frame, Gone, Progress, ReadError};
 use crate::log::{Level, ProcessLog};
@@ -110,10 +110,17 @@ impl Exchange for EmbeddedExchange {
         if result == 0 { Ok(()) } else { Err(Gone) }
     }
 
-    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Gone> {
+    fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        whole: bool,
+    ) -> Result<(), Gone> {
+        let flags = if whole { LAST } else { 0 };
         // SAFETY: `send_file` uses the descriptor during the call only.
         let result = unsafe {
-            (self.host.table().send_file)(self.request, file.as_raw_fd(), offset, length)
+            (self.host.table().send_file)(self.request, file.as_raw_fd(), offset, length, flags)
         };
         if result == 0 { Ok(()) } else { Err(Gone) }
     }

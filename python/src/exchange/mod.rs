@@ -85,8 +85,14 @@ pub(crate) trait Exchange: Send {
     /// Sends a frame from byte `from` on; waits where needed.
     fn send(&mut self, frame: &Frame<'_>, from: usize) -> Result<(), Gone>;
 
-    /// Sends a part of an open regular file.
-    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Gone>;
+    /// Sends a part of an open regular file; `whole` when it is all that there is to be sent.
+    fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        whole: bool,
+    ) -> Result<(), Gone>;
 
     /// Appends at most `most` bytes of the request body to `buffer`; waits for them. False when
     /// the body is at its end. `most` 0 only lets the client know that it is wanted.

@@ -244,11 +244,18 @@ impl Exchange for SocketExchange {
         Ok(())
     }
 
-    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Gone> {
+    fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        whole: bool,
+    ) -> Result<(), Gone> {
         if self.connection.is_broken() {
             return Err(Gone);
         }
-        let mut bytes = Header { kind: Kind::File, flags: 0, length: 16 }.encode().to_vec();
+        let flags = if whole { LAST } else { 0 };
+        let mut bytes = Header { kind: Kind::File, flags, length: 16 }.encode().to_vec();
         bytes.extend_from_slice(&offset.to_le_bytes());
         bytes.extend_from_slice(&length.to_le_bytes());
         let mut sent = 0;

@@ -86,8 +86,10 @@ impl Call {
         response.length = Some(given.unwrap_or(part.rest));
         let frame = Frame { kind: Kind::Head, flags: 0, parts: [&payload, &[]] };
         let mut sent = transmit(py, exchange, &frame);
+        let is_short = given.is_some_and(|given| given > length) && !response.is_head_request;
         if sent.is_ok() && length > 0 && !response.is_head_request {
-            sent = py.detach(|| exchange.send_file(part.file.as_fd(), part.offset, length));
+            let file = part.file.as_fd();
+            sent = py.detach(|| exchange.send_file(file, part.offset, length, !is_short));
         }
         if let Err(gone) = sent {
             response.gone = true;
@@ -95,7 +97,6 @@ impl Call {
         }
         response.sent = length;
         response.writes += 1;
-        let is_short = given.is_some_and(|given| given > length) && !response.is_head_request;
         Ok(Some(Ending::End(if is_short { INCOMPLETE } else { 0 })))
     }
 }

@@ -308,7 +308,7 @@ mod tests {
             Ok(())
         }
 
-        fn send_file(&mut self, _: BorrowedFd<'_>, _: u64, _: u64) -> Result<(), Gone> {
+        fn send_file(&mut self, _: BorrowedFd<'_>, _: u64, _: u64, _: bool) -> Result<(), Gone> {
             Ok(())
         }
 
