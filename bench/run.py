@@ -323,8 +323,8 @@ def medians(samples):
 def table(results, options):
     """The one table: results is {(scenario, connections, contestant name): medians}."""
     heading = (
-        f"{'scenario':<10}{'conn':>5}  {'server':<19}{'requests/s':>11}{'MB/s':>8}{'CPU us/req':>12}"
-        f"{'p99 ms':>9}{'/mod_wsgi':>11}{'/floor':>9}{'CPU/floor':>11}"
+        f"{'scenario':<10}{'conn':>5}  {'server':<19}{'requests/s':>11}{'MB/s':>8}"
+        f"{'CPU us/req':>12}{'p99 ms':>9}{'/mod_wsgi':>11}{'/floor':>9}{'CPU/floor':>11}"
     )
     lines = [heading, "-" * len(heading)]
     for scenario in chosen_scenarios(options):

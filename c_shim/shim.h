@@ -22,7 +22,7 @@ int mod_wsgi_shim_bucket_is_metadata(const apr_bucket *bucket);
 void mod_wsgi_shim_bucket_delete(apr_bucket *bucket);
 apr_status_t mod_wsgi_shim_bucket_read(apr_bucket *bucket, const char **data, apr_size_t *length);
 
-/* A part of a file; what is neither mapped nor sent by the kernel is read in pieces of `piece` bytes. */
+/* A part of a file; where it is neither mapped nor sent by the kernel, it is read in pieces. */
 void mod_wsgi_shim_insert_file(apr_bucket_brigade *brigade, apr_file_t *file, apr_off_t offset,
                                apr_off_t length, int may_map, apr_size_t piece, apr_pool_t *pool);
 
