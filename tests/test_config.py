@@ -124,6 +124,8 @@ def test_script_alias_accepts(server, arguments):
     [
         ("", "at least two arguments", "script"),
         ("/", "at least two arguments", "script"),
+        ('/ ""', "at least two arguments", "script"),
+        ("'' /x", "at least two arguments", "script"),
         ("/ /x stray", "nvalid option", "stray"),
         ("/ /x no-such-option=1", "nvalid option", "no-such-option"),
         ("/ /x Process-Group=main", "nvalid option", "process-group"),
@@ -177,16 +179,16 @@ DAEMON_ACCEPTS = {
     "group": (GROUP_NAME,),
     "supplementary-groups": (GROUP_NAME, f"{GROUP_NAME},{GROUP_NAME}"),
     "home": ("/", "/tmp"),
-    "umask": ("0", "0007", "22", "777"),
+    "umask": ("0", "0007", "22", "777", "+7", "-0", "' 7'"),
     "lang": ("C.UTF-8", "'en_US.UTF-8'", ""),
     "locale": ("C.UTF-8", "''"),
     "display-name": ("%{GROUP}", "'a name'", ""),
-    "processes": ("1", "5"),
+    "processes": ("1", "5", "65536"),
     "threads": ("0", "1", "25", "65533"),
     "python-home": ("/usr", "/no/such"),
     "python-path": ("/a", "/a:/b"),
     "python-eggs": ("/tmp",),
-    "switch-interval": ("0.001", "1", "1e-3"),
+    "switch-interval": ("0.001", "1", "1e-3", "0x1p-3", "inf", "' 5'"),
     "stack-size": ("1048576",),
     "maximum-requests": ("0", "1000"),
     "cpu-time-limit": ("0", "10"),
@@ -233,10 +235,10 @@ DAEMON_REFUSES = {
     "user": ("", "root", "#0"),
     "group": ("",),
     "home": ("", "relative"),
-    "umask": ("", "8", "abc", "-1"),
+    "umask": ("", "8", "abc", "-1", "08", "'5 '", "7x"),
     "processes": ("", "0", "-1"),
     "threads": ("", "-1", "65534"),
-    "switch-interval": ("", "0", "-1", "abc", "1x"),
+    "switch-interval": ("", "0", "-1", "abc", "1x", "'5 '"),
     "stack-size": ("", "0", "-1"),
     "maximum-requests": _NUMBERS,
     "cpu-time-limit": _NUMBERS,
@@ -275,7 +277,8 @@ DAEMON_REFUSES = {
 )
 def test_daemon_process_refuses(server, option, value):
     result = server.configtest(f"WSGIDaemonProcess main {option}={value}")
-    assert_refused(result, ours=("WSGIDaemonProcess", f"{option}={value}"))
+    word = value.strip("'")
+    assert_refused(result, ours=("WSGIDaemonProcess", f"{option}={word}"))
     if OURS:
         assert any(word in result.output for word in ("must be", "missing", "name another")), (
             f"no remedy: {result.output}"
@@ -314,6 +317,39 @@ def test_number_with_junk_behind_is_taken(server):
     """As mod_wsgi has always read it; ours says so."""
     result = server.configtest("WSGIDaemonProcess main threads=5x")
     assert result.accepted, result.output
+
+
+@pytest.mark.parametrize("option", ["socket-timeout", "listen-backlog", "send-buffer-size"])
+def test_number_that_is_too_large_is_taken(server, option):
+    """mod_wsgi has it wrap around to 0; here it is the largest that there can be."""
+    result = server.configtest(f"WSGIDaemonProcess main {option}=4294967296")
+    assert result.accepted, result.output
+    assert ("WSGI0315" in result.output) is OURS
+
+
+@pytest.mark.difference("a number is what is written, and does not wrap around")
+@pytest.mark.parametrize(
+    ("value", "upstream", "ours"),
+    [("-2147483649", True, False), ("4294967295", False, True)],
+)
+def test_sign_of_a_large_number(server, value, upstream, ours):
+    result = server.configtest(f"WSGIDaemonProcess main request-timeout={value}")
+    assert result.accepted is differs(upstream=upstream, ours=ours)
+
+
+@pytest.mark.difference("what is no number behind # is nobody, and not root")
+@pytest.mark.parametrize("option", ["group", "script-user", "script-group", "socket-user"])
+def test_account_that_is_no_number(server, option):
+    result = server.configtest(f"WSGIDaemonProcess main {option}=#x")
+    assert result.accepted is differs(upstream=True, ours=False)
+
+
+@pytest.mark.difference("NaN is no length of time")
+@pytest.mark.parametrize("line", ["WSGISwitchInterval", "WSGIDaemonProcess main switch-interval="])
+def test_interval_that_is_no_number(server, line):
+    separator = "" if line.endswith("=") else " "
+    result = server.configtest(f"{line}{separator}nan")
+    assert result.accepted is differs(upstream=True, ours=False)
 
 
 def test_duplicate_name(server):

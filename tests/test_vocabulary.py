@@ -291,7 +291,7 @@ ONE_WORD = {
     "WSGIPythonOptimize": dict.fromkeys(("0", "1", "2", "9", "-1", "abc")),
     "WSGIPythonEggs": dict.fromkeys(("/tmp", "/no/such/folder", "relative")),
     "WSGIPythonHashSeed": {
-        **dict.fromkeys(("random", "0", "1", "4294967295")),
+        **dict.fromkeys(("random", "0", "1", "4294967295", "' 5'")),
         **dict.fromkeys(
             ("-1", "abc", "12x", "4294967296", "99999999999999999999", "RANDOM"),
             ("WSGIPythonHashSeed", "random", "4294967295"),
@@ -300,7 +300,7 @@ ONE_WORD = {
     "WSGISwitchInterval": {
         **dict.fromkeys(("0.001", "1", "1e-3", "0x1p-3", "inf", "1000000")),
         **dict.fromkeys(
-            ("0", "-1", "abc", "1x", "-inf", "0.0"), ("WSGISwitchInterval", "positive")
+            ("0", "-1", "abc", "1x", "-inf", "0.0", "'5 '"), ("WSGISwitchInterval", "positive")
         ),
     },
     "WSGISlowRequests": {
@@ -324,7 +324,7 @@ def test_one_word(server, directive, value, needles):
     if needles is None:
         assert_accepted(result)
     else:
-        assert_refused(result, *needles, ours=(directive, value))
+        assert_refused(result, *needles, ours=(directive, value.strip("'")))
 
 
 @pytest.mark.parametrize("arguments", ["", "one two"])
@@ -345,6 +345,8 @@ def test_argument_is_not_empty(server, directive):
         ("WSGITelemetryService unix:", None),
         ("WSGITelemetryService unix:/x interval=0.5", None),
         ("WSGITelemetryService unix:/x interval=60", None),
+        ("WSGITelemetryService unix:/x interval=0x10", None),
+        ("WSGITelemetryService unix:/x ''", None),
         ("WSGITelemetryService", ("arguments",)),
         ("WSGITelemetryService unix:/x interval=1 more", ("arguments",)),
         ("WSGITelemetryService udp:localhost:1", ("unix:",)),
@@ -355,6 +357,7 @@ def test_argument_is_not_empty(server, directive):
         ("WSGITelemetryOptions None", None),
         ("WSGITelemetryOptions All", None),
         ("WSGITelemetryOptions all none", None),
+        ("WSGITelemetryOptions ''", None),
         ("WSGITelemetryOptions CaptureUserAgent", None),
         ("WSGITelemetryOptions +captureuseragent", None),
         ("WSGITelemetryOptions -CAPTUREUSERAGENT", None),
@@ -456,6 +459,7 @@ def test_hook_accepts(server, directive, arguments):
     ("arguments", "needle"),
     [
         ("", "ocation of {} not supplied"),
+        ('""', "ocation of {} not supplied"),
         ("/x stray", "nvalid option to WSGI {} definition"),
         ("/x other=1", "nvalid option to WSGI {} definition"),
         ("/x callable-object=x", "nvalid option to WSGI {} definition"),
@@ -497,6 +501,7 @@ BOTH = "process-group=main application-group=x"
         (f"relative {BOTH}", None),
         ("/x process-group=other process-group=main application-group=x", None),
         ("", "ocation of import script not supplied"),
+        ("''", "ocation of import script not supplied"),
         ("/x", "ame of WSGI application group required"),
         ("/x process-group=main", "ame of WSGI application group required"),
         ("/x application-group=x", "ame of WSGI process group required"),
@@ -533,6 +538,7 @@ FLAG = "nvalid value for authorization flag"
         ("name /x process-group=%{ENV:X} application-group=%{HOST} pass-authorization=off", None),
         ("", "ame for handler script not supplied"),
         ("name", "ocation of handler script not supplied"),
+        ("name ''", "ocation of handler script not supplied"),
         ("name /x stray", HANDLER_OPTION),
         ("name /x other=1", HANDLER_OPTION),
         ("name /x callable-object=x", HANDLER_OPTION),
@@ -562,6 +568,7 @@ def test_handler_script(server, arguments, needle):
         ("^/x /y process-group=main application-group=%{GLOBAL} callable-object=x", None),
         ("", "at least two arguments"),
         ("^/x", "at least two arguments"),
+        ("'' /x", "at least two arguments"),
         ("( /y", "egular expression could not be compiled"),
         ("^/x /y stray", "nvalid option"),
         ("^/x /y process-group=", PROCESS_GROUP),
@@ -622,6 +629,7 @@ BLOCK = "WSGIInterpreterOptions"
     ("selectors", "needles"),
     [
         ("", None),
+        ("''", None),
         ("process-group=main", None),
         ("process-group=undefined", None),
         ("process-group= application-group=", None),

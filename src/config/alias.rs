@@ -45,7 +45,7 @@ pub(crate) struct Alias {
 pub(crate) fn parse(line: &[u8], compile: Option<&mut dyn Context>) -> Result<Alias, String> {
     let directive = if compile.is_some() { "WSGIScriptAliasMatch" } else { "WSGIScriptAlias" };
     let mut words = Words::new(line);
-    let (Some(location), Some(target)) = (words.next(), words.next()) else {
+    let (Some(location), Some(target)) = (words.next_filled(), words.next_filled()) else {
         return Err(format!(
             "{directive} needs at least two arguments: a URL path and the WSGI script that answers it"
         ));

@@ -208,6 +208,8 @@ enum Setter {
     AbsolutePath(fn(&mut Options, Text)),
     /// A whole number from the first to the second.
     Integer(i64, i64, fn(&mut Options, i64)),
+    /// As `Integer`, but more than the second is an error, and not read as it.
+    Range(i64, i64, fn(&mut Options, i64)),
     /// 0, or a whole number from the given one on.
     ZeroOrFrom(i64, fn(&mut Options, u32)),
     /// An octal number.
@@ -384,7 +386,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         name: "threads",
         default: "15",
         meaning: "Threads of each process that run requests; 0 counts as 1 so far",
-        setter: Setter::Integer(0, 65_533, |options, value| {
+        setter: Setter::Range(0, 65_533, |options, value| {
             options.threads = u32::try_from(value).unwrap_or(15)
         }),
     },
@@ -444,8 +446,8 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         name: "cpu-priority",
         default: "0",
         meaning: "Nice value of the processes",
-        setter: Setter::Integer(i32::MIN as i64, i32::MAX as i64, |options, value| {
-            options.cpu_priority = i32::try_from(value).unwrap_or(0);
+        setter: Setter::Integer(i64::MIN, i32::MAX as i64, |options, value| {
+            options.cpu_priority = i32::try_from(value).unwrap_or(i32::MIN);
         }),
     },
     DaemonOption {
@@ -590,7 +592,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         name: "application-groups",
         default: "16",
         meaning: "Most application groups with processes of their own",
-        setter: Setter::Integer(1, 1000, |options, value| {
+        setter: Setter::Range(1, 1000, |options, value| {
             options.application_groups = u32::try_from(value).unwrap_or(16);
         }),
     },
@@ -676,21 +678,17 @@ fn set(
             return Err("a number is missing".to_owned());
         }
         let number = words::lenient_integer(value);
-        if number.ignored {
+        let taken = number.value.min(most);
+        let remedy =
+            if taken == number.value { "write the number alone" } else { "it is the most" };
+        if number.ignored || taken != number.value {
             context.warn(format!(
-                "WSGIDaemonProcess {}={} is read as {}: write the number alone",
+                "WSGIDaemonProcess {}={} is read as {taken}: {remedy}",
                 entry.name,
                 text(value),
-                number.value
             ));
         }
-        if (least..=most).contains(&number.value) {
-            Ok(number.value)
-        } else if most == i64::MAX || most == MAX_SECONDS {
-            Err(format!("it must be {least} or more"))
-        } else {
-            Err(format!("it must be from {least} to {most}"))
-        }
+        if taken < least { Err(format!("it must be {least} or more")) } else { Ok(taken) }
     };
     match entry.setter {
         Setter::Text(store) => store(options, value.into()),
@@ -703,6 +701,11 @@ fn set(
         Setter::AbsolutePath(store) | Setter::RootPath(store) => store(options, value.into()),
         Setter::Legacy => context.notice(new_relic(entry.name)),
         Setter::Integer(least, most, store) => store(options, integer(least, most, context)?),
+        Setter::Range(least, most, store) => match integer(least, i64::MAX, context) {
+            Ok(number) if number <= most => store(options, number),
+            Err(problem) if value.is_empty() => return Err(problem),
+            _ => return Err(format!("it must be from {least} to {most}")),
+        },
         Setter::ZeroOrFrom(least, store) => match integer(0, i64::from(i32::MAX), context)? {
             number if number == 0 || number >= least => {
                 store(options, u32::try_from(number).unwrap_or(0))
@@ -793,7 +796,7 @@ mod tests {
             ("x threads = 5", "without blanks"),
             ("x threads=", "a number is missing"),
             ("x threads=65534", "threads=65534"),
-            ("x processes=0", "from 1 to"),
+            ("x processes=0", "1 or more"),
             ("x umask=9", "octal"),
             ("x home=relative", "absolute path"),
             ("x user=root", "blocked from running as root"),
@@ -832,6 +835,18 @@ mod tests {
             parsed("x socket-timeout=2147483647").unwrap().options.socket_timeout,
             2_147_483_647
         );
+    }
+
+    #[test]
+    fn numbers_beyond_what_can_be_are_the_largest() {
+        let mut context = Fixed::default();
+        let line = b"x socket-timeout=4294967296 listen-backlog=99999999999999999999 \
+                     send-buffer-size=4294967296 processes=65536 cpu-priority=-2147483649";
+        let options = parse(line, &mut context).unwrap().options;
+        assert_eq!((options.socket_timeout, options.listen_backlog), (u32::MAX, 2_147_483_647));
+        assert_eq!((options.send_buffer_size, options.processes), (2_147_483_647, Some(10_000)));
+        assert_eq!(options.cpu_priority, i32::MIN);
+        assert_eq!(context.warnings.len(), 4);
     }
 
     #[test]

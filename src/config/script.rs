@@ -91,7 +91,7 @@ pub(crate) fn parse_hook(
     is_in_htaccess: bool,
 ) -> Result<Arc<HookScript>, String> {
     let mut words = Words::new(line);
-    let Some(script) = words.next() else {
+    let Some(script) = words.next_filled() else {
         return Err(format!("location of {what} not supplied: write {directive} file-path"));
     };
     let mut found = HookScript {
@@ -117,13 +117,13 @@ pub(crate) fn parse_hook(
 /// What is wrong and what to write instead.
 pub(crate) fn parse_handler(line: &[u8]) -> Result<HandlerScript, String> {
     let mut words = Words::new(line);
-    let Some(name) = words.next() else {
+    let Some(name) = words.next_filled() else {
         return Err(
             "name for handler script not supplied: write WSGIHandlerScript handler-name file-path"
                 .into(),
         );
     };
-    let Some(script) = words.next() else {
+    let Some(script) = words.next_filled() else {
         return Err("location of handler script not supplied: write WSGIHandlerScript handler-name file-path".into());
     };
     let mut found = HandlerScript {
@@ -159,7 +159,7 @@ pub(crate) fn parse_handler(line: &[u8]) -> Result<HandlerScript, String> {
 /// What is wrong and what to write instead.
 pub(crate) fn parse_import(line: &[u8]) -> Result<Preload, String> {
     let mut words = Words::new(line);
-    let Some(script) = words.next() else {
+    let Some(script) = words.next_filled() else {
         return Err("location of import script not supplied: write WSGIImportScript file-path process-group=name application-group=name".into());
     };
     let (mut process_group, mut application_group) = (None, None);
@@ -196,6 +196,7 @@ mod tests {
         assert_eq!(hook.application_group.as_deref(), Some(&b"%{SERVER}"[..]));
         for (line, needle) in [
             ("", "location of access script not supplied"),
+            ("''", "location of access script not supplied"),
             ("/a stray", "definition: \"stray\""),
             ("/a callable-object=x", "invalid option"),
             ("/a application-group=", "invalid name for WSGI application group"),

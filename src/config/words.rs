@@ -27,6 +27,11 @@ impl<'a> Words<'a> {
         self.rest.is_empty()
     }
 
+    /// The next word that must not be empty; None for one that is, and at the end of the line.
+    pub(crate) fn next_filled(&mut self) -> Option<Vec<u8>> {
+        self.next().filter(|word| !word.is_empty())
+    }
+
     /// The next word, without its quotes; None at the end of the line.
     pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         self.skip_blanks();
@@ -132,23 +137,38 @@ pub(crate) fn boolean(value: &[u8]) -> Option<bool> {
     }
 }
 
-/// An octal number, the whole text.
+/// An octal number that is not negative, the whole text but for blanks in front, as C's `strtol`.
 pub(crate) fn octal(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value).ok().and_then(|value| u32::from_str_radix(value.trim(), 8).ok())
+    let value = value.trim_ascii_start();
+    let (is_negative, digits) = match value.split_first() {
+        Some((b'-', digits)) => (true, digits),
+        Some((b'+', digits)) => (false, digits),
+        _ => (false, value),
+    };
+    if digits.is_empty() || !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
+        return None;
+    }
+    let number = digits.iter().fold(0_u32, |number, digit| {
+        number.saturating_mul(8).saturating_add(u32::from(digit - b'0'))
+    });
+    (number == 0 || !is_negative).then_some(number)
 }
 
 /// A number as C's `atof` reads it: the beginning that is a number, or 0.
 pub(crate) fn lenient_float(value: &[u8]) -> f64 {
     let value = value.trim_ascii_start();
     let ends = (1..=value.len()).rev();
-    ends.filter_map(|end| std::str::from_utf8(value.get(..end)?).ok()?.parse().ok())
-        .next()
-        .unwrap_or(0.0)
+    ends.filter_map(|end| {
+        let text = std::str::from_utf8(value.get(..end)?).ok()?;
+        hexadecimal_float(text).or_else(|| text.parse().ok())
+    })
+    .next()
+    .unwrap_or(0.0)
 }
 
-/// A number of seconds above 0, the whole text.
+/// A number of seconds above 0, the whole text but for blanks in front.
 pub(crate) fn positive_float(value: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(value).ok()?.trim();
+    let text = std::str::from_utf8(value.trim_ascii_start()).ok()?;
     let number = hexadecimal_float(text).or_else(|| text.parse().ok())?;
     (number > 0.0).then_some(number)
 }
@@ -216,6 +236,9 @@ mod tests {
             (Some(true), Some(false), None)
         );
         assert_eq!((octal(b"0027"), octal(b"8"), octal(b"")), (Some(0o27), None, None));
+        assert_eq!((octal(b" +7"), octal(b"-0"), octal(b"-7")), (Some(7), Some(0), None));
+        assert_eq!((octal(b"7 "), octal(b"+"), octal(&[b'7'; 99])), (None, None, Some(u32::MAX)));
+        assert_eq!((positive_float(b" 5"), positive_float(b"5 ")), (Some(5.0), None));
         assert_eq!(
             (positive_float(b"0.5"), positive_float(b"0"), positive_float(b"1x")),
             (Some(0.5), None, None)
@@ -224,7 +247,12 @@ mod tests {
             (positive_float(b"0x1p-3"), positive_float(b"0x1.8"), positive_float(b"0x")),
             (Some(0.125), Some(1.5), None)
         );
-        let floats = [&b"0.5x"[..], b" -1e", b"x"].map(lenient_float);
-        assert!(floats.iter().zip([0.5, -1.0, 0.0]).all(|(one, other)| (one - other).abs() < 1e-9));
+        let floats = [&b"0.5x"[..], b" -1e", b"x", b"0x10y"].map(lenient_float);
+        assert!(
+            floats
+                .iter()
+                .zip([0.5, -1.0, 0.0, 16.0])
+                .all(|(one, other)| (one - other).abs() < 1e-9)
+        );
     }
 }

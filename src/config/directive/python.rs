@@ -164,7 +164,7 @@ fn python_optimize(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
 
 fn hash_seed(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     let word = super::single("WSGIPythonHashSeed", "random|0..4294967295", line)?;
-    let seed = match word.as_slice() {
+    let seed = match word.trim_ascii_start() {
         b"random" => HashSeed::Random,
         digits if digits.iter().all(u8::is_ascii_digit) => {
             text(digits).parse().map(HashSeed::Fixed).map_err(|_| wrong_seed(digits))?
@@ -215,6 +215,9 @@ pub(crate) fn parse_block(line: &[u8]) -> Result<Block, String> {
     let mut block = Block::default();
     let mut words = Words::new(line);
     while let Some(option) = words.option() {
+        if option.as_ref().is_err_and(String::is_empty) {
+            continue;
+        }
         let (name, value) = option.map_err(|word| {
             format!(
                 "<WSGIInterpreterOptions> selector \"{word}\" is not of the form name=value: write process-group=name or application-group=name"

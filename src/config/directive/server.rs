@@ -168,9 +168,9 @@ fn telemetry_service(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
             text(&target)
         ));
     }
-    if let Some(option) = words.next() {
+    if let Some(option) = words.next_filled() {
         let interval = option.strip_prefix(b"interval=").map(words::lenient_float);
-        if !interval.is_some_and(|seconds| seconds >= 0.5) {
+        if interval.is_none_or(|seconds| seconds < 0.5) {
             return Err(format!(
                 "WSGITelemetryService takes interval=seconds as second argument, of at least 0.5, and not \"{}\"",
                 text(&option)
@@ -199,8 +199,12 @@ fn slow_requests(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
 
 fn telemetry_options(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     let mut words = Words::new(line);
-    let mut signed = None;
+    let (mut signed, mut is_empty) = (None, true);
     for word in std::iter::from_fn(|| words.next()) {
+        is_empty = false;
+        if word.is_empty() {
+            continue;
+        }
         let (is_signed, flag) = match word.first() {
             Some(b'+' | b'-') => (true, word.get(1..).unwrap_or_default()),
             _ => (false, word.as_slice()),
@@ -230,7 +234,7 @@ fn telemetry_options(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
             }
         }
     }
-    if signed.is_none() {
+    if is_empty {
         return Err(
             "WSGITelemetryOptions needs at least one argument, [+|-]CaptureUserAgent|None|All"
                 .into(),
