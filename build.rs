@@ -19,6 +19,8 @@ const FUNCTIONS: &[&str] = &[
     "ap_get_brigade",
     "ap_get_limit_req_body",
     "ap_get_module_config",
+    "ap_get_request_module_loglevel",
+    "ap_get_server_module_loglevel",
     "ap_get_useragent_host",
     "ap_get_server_banner",
     "ap_get_server_description",

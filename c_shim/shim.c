@@ -5,9 +5,10 @@
 #include "http_log.h"
 #include "mpm_common.h"
 
-void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text)
+void mod_wsgi_shim_log_server(int module_index, int level, const char *file, int line,
+                              const server_rec *s, const char *text)
 {
-    ap_log_error_(NULL, 0, module_index, level, 0, s, "%s", text);
+    ap_log_error_(file, line, module_index, level, 0, s, "%s", text);
 }
 
 void mod_wsgi_shim_log_startup(int module_index, int level, const char *text)
@@ -15,25 +16,10 @@ void mod_wsgi_shim_log_startup(int module_index, int level, const char *text)
     ap_log_error_(NULL, 0, module_index, level | APLOG_STARTUP, 0, NULL, "%s", text);
 }
 
-void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r, const char *text)
-{
-    ap_log_rerror_(NULL, 0, module_index, level, 0, r, "%s", text);
-}
-
-void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line,
-                                  const request_rec *r, const char *text)
+void mod_wsgi_shim_log_request(int module_index, int level, const char *file, int line,
+                               const request_rec *r, const char *text)
 {
     ap_log_rerror_(file, line, module_index, level, 0, r, "%s", text);
-}
-
-int mod_wsgi_shim_server_logs(int module_index, const server_rec *s, int level)
-{
-    return APLOG_MODULE_IS_LEVEL(s, module_index, level);
-}
-
-int mod_wsgi_shim_request_logs(int module_index, const request_rec *r, int level)
-{
-    return APLOG_R_MODULE_IS_LEVEL(r, module_index, level);
 }
 
 void mod_wsgi_shim_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket)

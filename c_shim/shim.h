@@ -6,13 +6,11 @@
 #include "apr_buckets.h"
 #include "httpd.h"
 
-void mod_wsgi_shim_log_server(int module_index, int level, const server_rec *s, const char *text);
+void mod_wsgi_shim_log_server(int module_index, int level, const char *file, int line,
+                              const server_rec *s, const char *text);
 void mod_wsgi_shim_log_startup(int module_index, int level, const char *text);
-void mod_wsgi_shim_log_request(int module_index, int level, const request_rec *r, const char *text);
-void mod_wsgi_shim_log_request_at(int module_index, int level, const char *file, int line,
-                                  const request_rec *r, const char *text);
-int mod_wsgi_shim_server_logs(int module_index, const server_rec *s, int level);
-int mod_wsgi_shim_request_logs(int module_index, const request_rec *r, int level);
+void mod_wsgi_shim_log_request(int module_index, int level, const char *file, int line,
+                               const request_rec *r, const char *text);
 
 void mod_wsgi_shim_brigade_append(apr_bucket_brigade *brigade, apr_bucket *bucket);
 apr_bucket *mod_wsgi_shim_brigade_first(apr_bucket_brigade *brigade);

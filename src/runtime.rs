@@ -99,7 +99,7 @@ impl Runtime {
         let lease = if groups.is_empty() { None } else { Some(socket::message_pair()?) };
         set_hash_seed(&global);
         let embedded = (global.allows_embedded() || global.needs_embedded).then(|| {
-            let settings = embedded::settings(&global);
+            let settings = embedded::settings(&global, main);
             let program = plan::interpreter(global.python_home.as_deref());
             embedded::Plan {
                 interpreter: probe::ask(&program, is_root),
@@ -156,6 +156,11 @@ impl Runtime {
         other_child::watch(supervisor.pid(), self.main, supervisor_ended);
         *self.supervisor.lock() = Some((supervisor, Instant::now()));
         Ok(())
+    }
+
+    /// The main server.
+    pub(crate) fn main(&self) -> Server<'static> {
+        self.main
     }
 
     fn server_of(&self, group: &Group) -> Server<'static> {

@@ -101,6 +101,7 @@ impl Work<'_> {
             ignore_activity: false,
             pass_request: false,
             hook: Hook::None,
+            log_level: log::request_level(request),
             request_start: request.time(),
             queue_start,
             content_length,

@@ -53,11 +53,6 @@ def test_streams(site):
     assert facts == {"errors": expected, "stdout": expected, "stderr": expected}
 
 
-def test_logging_module(site):
-    site.get("/logging")
-    site.expect_log("LOGGING-APP a warning", count=1)
-
-
 # Tracebacks
 
 

@@ -48,8 +48,8 @@ pub struct Host {
         length: u64,
         flags: u8,
     ) -> i32,
-    /// Logs text of one or more lines at a level of httpd's; `request` may be null.
-    pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, length: usize),
+    /// Logs the payload of a `Log` frame; `request` may be null.
+    pub log: unsafe extern "C" fn(request: *mut c_void, payload: *const u8, length: usize),
     /// A variable of mod_ssl, as a `Lookup` frame asks for it. Returns 1 and sets the two to a value
     /// that stays as long as the request, or returns 0.
     pub lookup: unsafe extern "C" fn(

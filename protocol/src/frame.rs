@@ -54,8 +54,7 @@ pub enum Kind {
     /// u64 offset, u64 length. The client may have the whole file before the application's `close()`
     /// has been called.
     File = 19,
-    /// Daemon: a log entry of this request; payload: u8 level (syslog numbers, as httpd's), then
-    /// text of one line, or of several that each become a record.
+    /// Daemon: a log entry of this request, see [`crate::log::Entry`].
     Log = 20,
     /// Daemon: the response is at its end; [`INCOMPLETE`] when it is not whole.
     End = 21,

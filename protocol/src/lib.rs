@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod frame;
 pub mod hook;
 pub mod key;
+pub mod log;
 pub mod region;
 pub mod request;
 pub mod response;

@@ -38,6 +38,8 @@ pub struct Head<'a> {
     pub pass_request: bool,
     /// What is asked for.
     pub hook: Hook,
+    /// The least urgent level that httpd logs for this request (syslog numbers, and above 7 trace).
+    pub log_level: u8,
     /// When httpd began with the request, µs since the epoch.
     pub request_start: i64,
     /// When the child turned to the daemon, µs since the epoch; 0 in embedded mode.
@@ -69,6 +71,7 @@ impl Head<'_> {
                 | u8::from(self.pass_request) << 3,
         );
         out.put_u8(self.hook as u8);
+        out.put_u8(self.log_level);
         out.put_i64(self.request_start);
         out.put_i64(self.queue_start);
         out.put_i64(self.content_length);
@@ -190,6 +193,7 @@ impl<'a> Request<'a> {
             mark,
             body,
             hook,
+            log_level: reader.u8()?,
             script_reloading: flags & 1 != 0,
             enable_sendfile: flags & 2 != 0,
             ignore_activity: flags & 4 != 0,
@@ -242,6 +246,7 @@ mod tests {
             ignore_activity: true,
             pass_request: false,
             hook: Hook::Groups,
+            log_level: 6,
             request_start: 1,
             queue_start: 2,
             content_length: -1,
@@ -268,7 +273,7 @@ mod tests {
         assert_eq!(request.head.mark, 9);
         assert!(request.head.script_reloading && request.head.ignore_activity);
         assert!(!request.head.enable_sendfile && !request.head.pass_request);
-        assert_eq!(request.head.hook, Hook::Groups);
+        assert_eq!((request.head.hook, request.head.log_level), (Hook::Groups, 6));
         assert_eq!(request.head.resource, b"/srv/page.html");
         let entries: Vec<_> = request.entries().collect();
         assert_eq!(

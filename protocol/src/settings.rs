@@ -108,6 +108,9 @@ pub struct Settings {
     pub graceful_timeout: u32,
     /// Seconds from the decision to stop until the process is ended; 0 is without limit.
     pub shutdown_timeout: u32,
+    /// The least urgent level that httpd logs for the server of the process (syslog numbers, and
+    /// above 7 trace): what belongs to no request.
+    pub log_level: u8,
     /// User id that the other end of a connection must have.
     pub peer_uid: u32,
     /// Index of this process in the group's shared memory.
@@ -162,6 +165,7 @@ impl Settings {
         out.put_u32(self.queue_timeout);
         out.put_u32(self.graceful_timeout);
         out.put_u32(self.shutdown_timeout);
+        out.put_u8(self.log_level);
         out.put_u32(self.peer_uid);
         out.put_u32(self.process_slot);
         let Geometry { children, slots, processes, sets } = self.geometry;
@@ -244,6 +248,7 @@ impl Settings {
             queue_timeout: reader.u32()?,
             graceful_timeout: reader.u32()?,
             shutdown_timeout: reader.u32()?,
+            log_level: reader.u8()?,
             peer_uid: reader.u32()?,
             process_slot: reader.u32()?,
             geometry: Geometry {

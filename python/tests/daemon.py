@@ -38,6 +38,9 @@ DEADLINE = 30.0
 ACCESS, PASSWORD, REALM_HASH, GROUPS, DISPATCH = 1, 2, 3, 4, 5
 YES, NO, UNKNOWN, FAILED = 0, 1, 2, 3
 
+# protocol/src/log.rs
+HAS_ORIGIN = 0x20
+
 # protocol/src/region.rs
 HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 64, 4, 32
 
@@ -169,6 +172,7 @@ class Settings:
     queue_timeout: int = 0
     graceful_timeout: int = 15
     shutdown_timeout: int = 5
+    log_level: int = 7
     peer_uid: int = dataclasses.field(default_factory=os.getuid)
     process_slot: int = 0
     geometry: tuple[int, int, int, int] = (2, 4, 1, 1)
@@ -200,12 +204,13 @@ class Settings:
         for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
-            "<QIIIIII",
+            "<QIIIIBII",
             self.maximum_requests,
             self.socket_timeout,
             self.queue_timeout,
             self.graceful_timeout,
             self.shutdown_timeout,
+            self.log_level,
             self.peer_uid,
             self.process_slot,
         )
@@ -345,7 +350,7 @@ class Connection:
                 response.pulls.append(most)
                 self._answer(most, pieces)
             elif kind == LOG:
-                response.logs.append((payload[0], payload[1:].decode()))
+                response.logs.append(log_entry(payload))
             elif kind == HEAD:
                 response.body += decode_head(payload, response)
             elif kind == DATA:
@@ -405,6 +410,7 @@ def encode_request(
     mtime: int | None = None,
     rest=(),
     hook: int = 0,
+    log_level: int = 7,
     resource: str = "",
     pass_request: bool = False,
     request_start: int = 1_700_000_000_000_000,
@@ -416,7 +422,7 @@ def encode_request(
         except OSError:
             mtime = -1
     flags = reloading | pass_request << 3
-    out = struct.pack("<IIBBB", slot, mark, bool(pulled or rest), flags, hook)
+    out = struct.pack("<IIBBBB", slot, mark, bool(pulled or rest), flags, hook, log_level)
     out += struct.pack("<qqqq", request_start, 1_700_000_000_100_000, -1, mtime)
     out += short(os.fsencode(script)) + short(group.encode()) + short(callable_object.encode())
     out += short(os.fsencode(resource))
@@ -439,6 +445,15 @@ def encode_request(
             out += b"\0" + short(name.encode("latin-1"))
         out += long(value.encode("utf-8", "surrogateescape"))
     return out + body
+
+
+def log_entry(payload: bytes) -> tuple[int, str]:
+    """Level and text; the place in the source is left out."""
+    flags, text = payload[0], payload[1:]
+    if flags & HAS_ORIGIN:
+        (length,) = struct.unpack_from("<H", text, 4)
+        text = text[6 + length :]
+    return flags & 0x0F, text.decode()
 
 
 def decode_head(payload: bytes, response: Response) -> bytes:

@@ -16,6 +16,7 @@ use std::sync::{Mutex, OnceLock};
 use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::embedded::{BUILD_ID_SIZE, Host, Python};
 use mod_wsgi_protocol::frame::{BodyError, HEADER_SIZE, Header, Kind, LAST};
+use mod_wsgi_protocol::log::{Entry, lines};
 
 static READY: OnceLock<Sender<Option<&'static Python>>> = OnceLock::new();
 static STOP: Mutex<Option<Receiver<()>>> = Mutex::new(None);
@@ -134,16 +135,16 @@ unsafe extern "C" fn send_file(
     if usize::try_from(sent) == Ok(frame.len()) { 0 } else { -1 }
 }
 
-unsafe extern "C" fn log(r: *mut c_void, level: u8, text: *const u8, length: usize) {
+unsafe extern "C" fn log(r: *mut c_void, payload: *const u8, length: usize) {
     // SAFETY: as the table says.
-    let text = unsafe { bytes(text, length) };
+    let payload = unsafe { bytes(payload, length) };
     // SAFETY: as the table says.
     let request = (!r.is_null()).then(|| unsafe { request(r) });
-    let payload = [&[level], text].concat();
     // A log line is not lost because the client is.
-    if request.is_none_or(|request| request.write_frame(Kind::Log, 0, &payload) != 0) {
-        for line in text.split(|byte| *byte == b'\n') {
-            eprintln!("\x01{level}{}", String::from_utf8_lossy(line));
+    if request.is_none_or(|request| request.write_frame(Kind::Log, 0, payload) != 0) {
+        let entry = Entry::decode(payload).unwrap();
+        for line in lines(entry.text) {
+            eprintln!("\x01{}{}", entry.level, String::from_utf8_lossy(line));
         }
     }
 }

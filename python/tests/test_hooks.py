@@ -99,7 +99,7 @@ def test_an_exception_is_logged_with_its_traceback(answer):
     for hook, (name, _) in FUNCTIONS.items():
         response = answer(hook, "raise ValueError('no database')")
         assert told(response) == (FAILED, [])
-        assert "WSGI0174: Exception ValueError" in response.log()
+        assert "ValueError exception raised in" in response.log()
         assert f"in {name}\n" in response.log()
         assert response.log().endswith("ValueError: no database")
 

@@ -9,7 +9,8 @@ pub(crate) mod table;
 use mod_wsgi_protocol::settings::{Preload, Settings};
 
 use crate::config::{Global, Text};
-use crate::httpd::mpm;
+use crate::httpd::server::Server;
+use crate::httpd::{log, mpm};
 use crate::library::PythonLibrary;
 
 pub(crate) use table::handle;
@@ -30,7 +31,7 @@ pub(crate) struct Plan {
 }
 
 /// Settings of the embedded interpreter.
-pub(crate) fn settings(global: &Global) -> Settings {
+pub(crate) fn settings(global: &Global, main: Server<'_>) -> Settings {
     let preload: Vec<Preload> = global
         .preloads
         .iter()
@@ -63,6 +64,7 @@ pub(crate) fn settings(global: &Global) -> Settings {
         restrict_stdout: global.options.restrict_stdout == Some(true),
         restrict_signal: global.options.restrict_signal != Some(false),
         case_sensitivity: global.case_sensitivity != Some(false),
+        log_level: log::server_level(main),
         apache_version: mpm::compiled_version(),
         apache_description: mpm::description(),
         preload,

@@ -9,6 +9,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::embedded::{BUILD_ID_SIZE, Host, Python};
 use mod_wsgi_protocol::frame::{self, BodyError, Kind};
+use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use parking_lot::Mutex;
 
@@ -19,6 +20,7 @@ use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::os::signal::{self, Saved};
 use crate::relay::{Problem, Responder};
+use crate::runtime::Runtime;
 use crate::work::{Delivery, Work};
 
 /// One request, as the functions of the table find it again.
@@ -238,14 +240,16 @@ unsafe extern "C" fn send_file(
     })
 }
 
-unsafe extern "C" fn write_log(request: *mut c_void, level: u8, text: *const u8, length: usize) {
+unsafe extern "C" fn write_log(request: *mut c_void, payload: *const u8, length: usize) {
     guard("embedded log", (), || {
         // SAFETY: the contract of the table.
-        let (exchange, text) = unsafe { (exchange(request), slice(text, length)) };
-        let level = Level::from_u8(level);
-        match exchange {
-            Some(exchange) => log::request(&exchange.request, level, text),
-            None => log::process(level, &String::from_utf8_lossy(text)),
+        let (exchange, payload) = unsafe { (exchange(request), slice(payload, length)) };
+        // Python's side is of this build, and encodes what is decoded here.
+        let Ok(entry) = Entry::decode(payload) else { return };
+        match (exchange, Runtime::current()) {
+            (Some(exchange), _) => log::request_entry(&exchange.request, &entry),
+            (None, Some(runtime)) => log::server_entry(runtime.main(), &entry),
+            (None, None) => {}
         }
     });
 }

@@ -167,6 +167,7 @@ mod tests {
             ignore_activity: false,
             pass_request: false,
             hook: mod_wsgi_protocol::hook::Hook::None,
+            log_level: 7,
             request_start: 0,
             queue_start: 0,
             content_length: -1,

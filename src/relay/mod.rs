@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use mod_wsgi_protocol::hook::Answer;
+use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::response::Head;
 use mod_wsgi_protocol::wire::{DecodeError, Reader};
 
@@ -219,9 +220,7 @@ impl<'a> Responder<'a> {
     /// # Errors
     /// The frame is empty.
     pub(crate) fn log(&self, payload: &[u8]) -> Result<(), Problem> {
-        let mut reader = Reader::new(payload);
-        let level = Level::from_u8(reader.u8()?);
-        log::request(&self.request, level, reader.rest());
+        log::request_entry(&self.request, &Entry::decode(payload)?);
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What daemon processes write to their descriptors 1 and 2, as lines for the log. A line that
-//! begins with \x01 and a digit has that level; every other one is an error, as with mod_wsgi.
+//! begins with \x01 and a digit has that level, and may name its place in the source (file and
+//! line, each ended by \x01, after another \x01); every other one is an error, as with mod_wsgi.
 #![forbid(unsafe_code)]
 
-use crate::httpd::log::Level;
+use mod_wsgi_protocol::log::{Entry, MAX_LINE, Origin};
 
-/// Longest line; httpd cuts records there too.
-const MAX_LINE: usize = 8192;
+use crate::httpd::log::Level;
 
 /// Collects lines of one pipe.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Takes what was read, and hands out each line that is complete.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(Level, &[u8])) {
+    pub(crate) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&Entry<'_>)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(bytes.get(..end).unwrap_or_default());
             bytes = bytes.get(end + 1..).unwrap_or_default();
@@ -31,19 +31,29 @@ impl Lines {
     }
 
     /// Hands out what has no end and will not get one.
-    pub(crate) fn finish(&mut self, mut line: impl FnMut(Level, &[u8])) {
+    pub(crate) fn finish(&mut self, mut line: impl FnMut(&Entry<'_>)) {
         emit(&std::mem::take(&mut self.partial), &mut line);
     }
 }
 
-fn emit(text: &[u8], line: &mut impl FnMut(Level, &[u8])) {
-    let (level, text) = match text {
-        [1, digit @ b'0'..=b'7', text @ ..] => (Level::from_u8(digit - b'0'), text),
-        text => (Level::Error, text),
+fn emit(line: &[u8], log: &mut impl FnMut(&Entry<'_>)) {
+    let (level, is_printed, line) = match line {
+        [1, digit @ b'0'..=b'7', rest @ ..] => (digit - b'0', true, rest),
+        line => (Level::Error as u8, false, line),
     };
-    if !text.trim_ascii().is_empty() {
-        line(level, text);
+    let (origin, text) =
+        split_origin(line).map_or((None, line), |(place, text)| (Some(place), text));
+    // Python's side marks empty lines that are meant to be there.
+    if is_printed || !text.trim_ascii().is_empty() {
+        log(&Entry { level, each_line: true, origin, text });
     }
+}
+
+fn split_origin(line: &[u8]) -> Option<(Origin<'_>, &[u8])> {
+    let mut parts = line.strip_prefix(b"\x01")?.splitn(3, |byte| *byte == 1);
+    let (file, number, text) = (parts.next()?, parts.next()?, parts.next()?);
+    let line = std::str::from_utf8(number).ok()?.parse().ok()?;
+    Some((Origin { file, line }, text))
 }
 
 #[cfg(test)]
@@ -54,19 +64,22 @@ mod tests {
     fn lines_are_put_together_and_have_levels() {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
-        let mut see = |level: Level, text: &[u8]| {
-            seen.push((level, String::from_utf8_lossy(text).into_owned()));
+        let mut see = |entry: &Entry<'_>| {
+            let place = entry.origin.map(|origin| (origin.file.to_vec(), origin.line));
+            seen.push((entry.level, place, String::from_utf8_lossy(entry.text).into_owned()));
         };
         lines.take(b"one\n\x016tw", &mut see);
-        lines.take(b"o\n\n \nthree", &mut see);
+        lines.take(b"o\n\n \n\x014\x01/a.py\x0112\x01at\n\x01?\nthree", &mut see);
         lines.finish(&mut see);
         lines.finish(&mut see);
         assert_eq!(
             seen,
             [
-                (Level::Error, "one".to_owned()),
-                (Level::Info, "two".to_owned()),
-                (Level::Error, "three".to_owned())
+                (3, None, "one".to_owned()),
+                (6, None, "two".to_owned()),
+                (4, Some((b"/a.py".to_vec(), 12)), "at".to_owned()),
+                (3, None, "\x01?".to_owned()),
+                (3, None, "three".to_owned()),
             ]
         );
     }
@@ -75,8 +88,8 @@ mod tests {
     fn a_line_without_end_is_cut() {
         let mut lines = Lines::default();
         let mut lengths = Vec::new();
-        lines.take(&vec![b'x'; 3 * MAX_LINE + 5], |_, text| lengths.push(text.len()));
-        lines.finish(|_, text| lengths.push(text.len()));
+        lines.take(&vec![b'x'; 3 * MAX_LINE + 5], |entry| lengths.push(entry.text.len()));
+        lines.finish(|entry| lengths.push(entry.text.len()));
         assert_eq!(lengths, [MAX_LINE, MAX_LINE, MAX_LINE, 5]);
     }
 }

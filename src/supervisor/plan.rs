@@ -12,7 +12,7 @@ use mod_wsgi_protocol::settings::{self, Settings};
 use crate::config::{Global, Text};
 use crate::daemon::Group;
 use crate::httpd::server::Server;
-use crate::httpd::{c_string, mpm};
+use crate::httpd::{c_string, log, mpm};
 use crate::library::PythonLibrary;
 use crate::os::identity;
 
@@ -205,6 +205,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         receive_buffer_size: options.receive_buffer_size,
         graceful_timeout: options.graceful_timeout,
         shutdown_timeout: options.shutdown_timeout,
+        log_level: log::server_level(server),
         peer_uid,
         process_slot: 0,
         apache_version: mpm::compiled_version(),

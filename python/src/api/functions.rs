@@ -2,18 +2,21 @@
 //! Functions that our Python source takes from the Rust code: methods of one object.
 #![forbid(unsafe_code)]
 
+use mod_wsgi_protocol::log::Origin;
+
 use super::events;
 use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, Method, MethodDefinition, NativeClassDefinition,
     Object, PyResult, Seat, This, clear_exception, method,
 };
-use crate::log::Level;
-use crate::wsgi::{Inside, log_text};
+use crate::log::{self, Level};
+use crate::wsgi::{Inside, is_logged, log_entry};
 
 /// The object with the functions.
 pub(crate) struct Api;
 
-/// `log(level, text)`: for the request of this thread, or for the process.
+/// `log(level, text)` and `log(level, text, file, line)`: for the request of this thread, or for the
+/// process. With the place in the source, each line is a record like the first.
 struct Log;
 impl Method<Api> for Log {
     fn call<'py>(
@@ -21,12 +24,43 @@ impl Method<Api> for Log {
         _this: This<'_, 'py, Api>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        let [level, text] = arguments else {
+        let [level, text, place @ ..] = arguments else {
             return Err(py.raise(Class::Type, "log() takes a level and a text"));
         };
         let level = Level::from_number(level.to_integer(py)?);
-        log_text(py, level, &text.to_text(py)?);
+        let text = encoded(py, text)?;
+        let file;
+        let mut entry = log::entry(level, text.as_bytes().unwrap_or_default());
+        if let [name, line] = place {
+            file = encoded(py, name)?;
+            let file = file.as_bytes().unwrap_or_default();
+            let line = u32::try_from(line.to_integer(py)?).unwrap_or(0);
+            entry.origin = Some(Origin { file, line });
+            entry.each_line = true;
+        }
+        log_entry(py, &entry);
         Ok(py.none())
+    }
+}
+
+/// A `str` in UTF-8; lone surrogates are written as escape sequences.
+fn encoded<'py>(py: Attached<'py>, text: &Borrowed<'_, 'py>) -> PyResult<Object<'py>> {
+    let (encoding, errors) = (py.text("utf-8")?, py.text("backslashreplace")?);
+    text.call_method(py, c"encode", [encoding.borrow(), errors.borrow()])
+}
+
+/// `logs(level)`: whether that is logged for the request of this thread, or for the process.
+struct Logs;
+impl Method<Api> for Logs {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        let [level] = arguments else {
+            return Err(py.raise(Class::Type, "logs() takes a level"));
+        };
+        py.boolean(is_logged(Level::from_number(level.to_integer(py)?)))
     }
 }
 
@@ -83,6 +117,7 @@ impl NativeClassDefinition for Api {
     const NAME: &'static std::ffi::CStr = c"mod_wsgi.Api";
     const METHODS: &'static [MethodDefinition] = &[
         method::<Self, Log>(c"log"),
+        method::<Self, Logs>(c"logs"),
         method::<Self, RequestData>(c"request_data"),
         method::<Self, CreateInMain>(c"create_in_main"),
         END_OF_METHODS,

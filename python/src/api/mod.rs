@@ -173,6 +173,7 @@ impl Constants {
 
 /// Makes an interpreter ready for requests; `is_daemon` says which mode this is.
 pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> PyResult<()> {
+    log::set_process_level(settings.log_level);
     let classes = Classes {
         adapter: NativeClass::new(py)?,
         input: NativeClass::new(py)?,

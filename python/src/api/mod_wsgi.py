@@ -108,11 +108,6 @@ def _log_handler():
         """Writes records of `logging` to httpd's log, at its levels."""
 
         def emit(self, record):
-            try:
-                text = self.format(record)
-            except Exception:
-                self.handleError(record)
-                return
             number = record.levelno
             if number >= 50:
                 level = 2
@@ -124,7 +119,13 @@ def _log_handler():
                 level = 6
             else:
                 level = 7
-            functions.log(level, text)
+            if not functions.logs(level):
+                return
+            try:
+                text = self.format(record)
+                functions.log(level, text, str(record.pathname), record.lineno)
+            except Exception:
+                self.handleError(record)
 
     LogHandler.__module__ = "mod_wsgi"
     LogHandler.__qualname__ = "LogHandler"
@@ -132,7 +133,7 @@ def _log_handler():
 
 
 def __getattr__(name):
-    # Made when first asked for: `logging` is not imported for applications that do not use it, and
+    # Made when first asked for: `logging` can be imported only when the interpreter is set up, and
     # requests are not registered while nobody looks.
     if name == "LogHandler":
         value = _log_handler()

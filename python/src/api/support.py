@@ -70,7 +70,18 @@ def set_up_interpreter(group):
         os.environ.pop("PYTHONHASHSEED", None)
     if owns_gil and not is_main and sys.version_info < (3, 13):
         guard_extensions()
+    replace_last_resort()
     apply_options(group)
+
+
+def replace_last_resort():
+    """Records of `logging` that no handler takes get their level in httpd's log, instead of all
+    being errors because they are written to sys.stderr."""
+    import logging
+
+    import mod_wsgi
+
+    logging.lastResort = mod_wsgi.LogHandler(logging.WARNING)
 
 
 def adopt_group(group):
@@ -304,9 +315,11 @@ def run_exit_functions():
 def flush_streams():
     """What was printed without a line end is logged."""
     for stream in (sys.stdout, sys.stderr):
-        try:  # noqa: SIM105 - contextlib is not imported for this
+        try:
             stream.flush()
+            stream.buffer.flush_all()
         except (AttributeError, OSError, ValueError):
+            # The application has put something else there, or it refuses.
             pass
 
 

@@ -7,9 +7,10 @@ use std::ptr::NonNull;
 
 use mod_wsgi_protocol::embedded::Host;
 use mod_wsgi_protocol::frame::{BodyError, Kind, LAST};
+use mod_wsgi_protocol::log::Entry;
 
 use super::{Exchange, Frame, Gone, Progress, ReadError};
-use crate::log::{Level, ProcessLog};
+use crate::log::ProcessLog;
 
 /// The table, which lives as long as the process.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +33,10 @@ impl HostTable {
         self.0
     }
 
-    fn log(self, request: *mut c_void, level: Level, text: &[u8]) {
-        // SAFETY: `log` reads that many bytes of text; `request` is null or a request that httpd
+    fn log(self, request: *mut c_void, payload: &[u8]) {
+        // SAFETY: `log` reads that many bytes of payload; `request` is null or a request that httpd
         // is in the middle of, see EmbeddedExchange.
-        unsafe { (self.0.log)(request, level as u8, text.as_ptr(), text.len()) }
+        unsafe { (self.0.log)(request, payload.as_ptr(), payload.len()) }
     }
 }
 
@@ -43,8 +44,8 @@ impl HostTable {
 pub(crate) struct EmbeddedLog(pub(crate) HostTable);
 
 impl ProcessLog for EmbeddedLog {
-    fn log(&self, level: Level, text: &str) {
-        self.0.log(std::ptr::null_mut(), level, text.as_bytes());
+    fn log(&self, entry: &Entry<'_>) {
+        self.0.log(std::ptr::null_mut(), &[&entry.head(), entry.text].concat());
     }
 }
 
@@ -82,12 +83,6 @@ impl Exchange for EmbeddedExchange {
 
     fn send(&mut self, frame: &Frame<'_>, _from: usize) -> Result<(), Gone> {
         let [first, second] = frame.parts;
-        if frame.kind == Kind::Log {
-            let level =
-                first.first().map_or(Level::Error, |level| Level::from_number(i64::from(*level)));
-            self.host.log(self.request, level, second);
-            return Ok(());
-        }
         let joined;
         let payload = if second.is_empty() {
             first
@@ -97,6 +92,10 @@ impl Exchange for EmbeddedExchange {
             joined = [first, second].concat();
             &joined
         };
+        if frame.kind == Kind::Log {
+            self.host.log(self.request, payload);
+            return Ok(());
+        }
         // SAFETY: `send` reads that many bytes of payload, of a kind that it takes.
         let result = unsafe {
             (self.host.table().send)(

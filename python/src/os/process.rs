@@ -93,6 +93,7 @@ pub(crate) fn set_title(title: &[u8]) -> bool {
 }
 
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note_fork() {
     IS_FORKED.store(true, Ordering::Relaxed);
@@ -107,7 +108,14 @@ pub(crate) fn watch_forks() {
 
 /// This process was forked by us to be what its parent is.
 pub(super) fn forget_fork() {
+    IS_WORKER.store(true, Ordering::Relaxed);
     IS_FORKED.store(false, Ordering::Relaxed);
+}
+
+/// Whether this process was forked by us to be what its parent is: what threads of the parent held
+/// in that moment is never given up here.
+pub(crate) fn is_forked_worker() -> bool {
+    IS_WORKER.load(Ordering::Relaxed)
 }
 
 /// Whether this process is a child that the application forked, and not what `watch_forks` was

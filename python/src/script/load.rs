@@ -124,10 +124,14 @@ fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: 
         Step::Run if exception.is(Class::SystemExit) => {
             ("SystemExit exception raised when loading WSGI script", "0107", "0108")
         }
-        Step::Run => ("Exception occurred when loading WSGI script", "0109", "0110"),
+        Step::Run => ("Failed to exec Python script file", "0109", "0110"),
     };
     let number = if occasion == Occasion::Request { for_request } else { at_start };
-    let text = format!("WSGI{number}: {what} '{}' ({context})", context.script());
+    let script = context.script();
+    let text = format!(
+        "WSGI{number}: {what} '{script}'. Target WSGI script '{script}' cannot be loaded as Python \
+         module in {context}"
+    );
     log_text(py, Level::Error, &text);
     log_exception(py, &exception, context);
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mod_wsgi_protocol::frame::Kind;
+use mod_wsgi_protocol::log::{Entry, MAX_LINE, lines};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::head::Head;
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     state: Mutex<State>,
     /// The thread that has the lock, as [`this_thread`] names it; 0 is none.
     holder: AtomicUsize,
+    /// The least urgent level that httpd logs for it.
+    log_level: u8,
 }
 
 /// What changes while a request runs.
@@ -133,7 +136,14 @@ pub(super) fn transmit(
 
 impl Call {
     /// A request that begins.
-    pub(crate) fn begin(&mut self, exchange: Box<dyn Exchange>, body: Body, is_head: bool) {
+    pub(crate) fn begin(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        body: Body,
+        is_head: bool,
+        log_level: u8,
+    ) {
+        self.log_level = log_level;
         let state = self.state.get_mut();
         state.exchange = Some(exchange);
         state.body = body;
@@ -200,29 +210,38 @@ impl Call {
         (status, response.sent, response.writes, body.reads, body.length)
     }
 
-    /// Logs text of one or more lines for this request. False when the request is over, or this
-    /// thread is using it further out.
-    pub(crate) fn log(&self, py: Attached<'_>, level: Level, text: &str) -> bool {
+    /// Whether httpd logs this level for the request.
+    pub(crate) fn logs(&self, level: u8) -> bool {
+        level <= self.log_level
+    }
+
+    /// Logs for this request. False when the request is over, or this thread is using it further
+    /// out.
+    pub(crate) fn log(&self, py: Attached<'_>, entry: &Entry<'_>) -> bool {
         if self.is_held_here() {
             return false;
         }
         let mut state = self.lock(py);
         let Some(exchange) = state.exchange.as_deref_mut() else { return false };
-        for part in text.as_bytes().chunks(SMALL) {
-            let frame = Frame { kind: Kind::Log, flags: 0, parts: [&[level as u8], part] };
-            if transmit(py, exchange, &frame).is_err() {
-                state.response.gone = true;
-                return false;
-            }
+        if !self.logs(entry.level) {
+            return true;
         }
-        true
+        let head = entry.head();
+        let mut send = |text: &[u8]| {
+            let frame = Frame { kind: Kind::Log, flags: 0, parts: [&head, text] };
+            transmit(py, exchange, &frame).is_ok()
+        };
+        let is_sent =
+            if entry.text.len() <= SMALL { send(entry.text) } else { in_parts(entry.text, send) };
+        state.response.gone |= !is_sent;
+        is_sent
     }
 
     /// Takes what the application prints; whole lines are logged.
     pub(super) fn print(&self, py: Attached<'_>, text: &[u8]) -> PyResult<()> {
         let lines = if self.is_held_here() {
             // The log of the process takes it.
-            Some(String::from_utf8_lossy(text).trim_end().to_owned())
+            Some(text.to_vec())
         } else {
             let mut state = self.lock(py);
             if state.exchange.is_none() {
@@ -248,11 +267,35 @@ impl Call {
     }
 
     /// What was printed is not lost because the client is.
-    fn log_anyway(&self, py: Attached<'_>, text: &str) {
-        if !self.log(py, Level::Error, text) {
-            py.detach(|| log::process(Level::Error, text));
+    fn log_anyway(&self, py: Attached<'_>, text: &[u8]) {
+        let entry = log::printed(text);
+        if !self.log(py, &entry) {
+            py.detach(|| log::process_entry(&entry));
         }
     }
+}
+
+/// Hands out a long text in parts of whole lines, of which httpd takes the beginning, until `send`
+/// does not take one.
+fn in_parts(text: &[u8], mut send: impl FnMut(&[u8]) -> bool) -> bool {
+    let mut part: Vec<u8> = Vec::with_capacity(SMALL);
+    let mut is_first = true;
+    for line in lines(text) {
+        let line = line.get(..MAX_LINE).unwrap_or(line);
+        if !is_first && part.len() + line.len() >= SMALL {
+            if !send(&part) {
+                return false;
+            }
+            part.clear();
+            is_first = true;
+        }
+        if !is_first {
+            part.push(b'\n');
+        }
+        is_first = false;
+        part.extend_from_slice(line);
+    }
+    send(&part)
 }
 
 /// What the application's objects raise after the request.
@@ -383,9 +426,32 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_go_in_whole_lines() {
+        let mut parts = Vec::new();
+        let text = [&b"a"[..], &vec![b'x'; 3 * MAX_LINE], &vec![b'y'; SMALL - 4], b"", b"end\n"];
+        let text = text.join(&b'\n');
+        assert!(in_parts(&text, |part| {
+            parts.push(part.to_vec());
+            true
+        }));
+        let whole = parts.join(&b'\n');
+        let lengths: Vec<_> = lines(&whole).map(<[u8]>::len).collect();
+        assert_eq!(lengths, [1, MAX_LINE, MAX_LINE, 0, 3]);
+        let many = b"0123456789abcde\n".repeat(3 * SMALL / 16);
+        parts.clear();
+        assert!(in_parts(&many, |part| {
+            parts.push(part.to_vec());
+            true
+        }));
+        assert!(parts.len() >= 3 && parts.iter().all(|part| part.len() <= SMALL));
+        assert_eq!([parts.join(&b'\n'), b"\n".to_vec()].concat(), many);
+        assert!(!in_parts(&many, |_| false));
+    }
+
+    #[test]
     fn a_panic_ends_the_request() {
         let mut call = Call::default();
-        call.begin(Box::new(Sink), Body::default(), false);
+        call.begin(Box::new(Sink), Body::default(), false, 7);
         let end = EndOnPanic(&call);
         drop(end);
         assert!(call.state.lock().exchange.is_some());

@@ -3,6 +3,8 @@
 //! for it, naming exception, script and context, then the traceback.
 #![forbid(unsafe_code)]
 
+use mod_wsgi_protocol::log::Entry;
+
 use super::call::current_call;
 use crate::interp::{Attached, Class, Exception};
 use crate::log::{self, Level};
@@ -46,12 +48,22 @@ impl std::fmt::Display for ScriptContext<'_> {
 
 /// Logs for the request of this thread, or, where there is none, for the process.
 pub(crate) fn log_text(py: Attached<'_>, level: Level, text: &str) {
+    log_entry(py, &log::entry(level, text.as_bytes()));
+}
+
+/// Logs for the request of this thread, or, where there is none, for the process.
+pub(crate) fn log_entry(py: Attached<'_>, entry: &Entry<'_>) {
     if let Some(call) = current_call()
-        && call.log(py, level, text)
+        && call.log(py, entry)
     {
         return;
     }
-    py.detach(|| log::process(level, text));
+    py.detach(|| log::process_entry(entry));
+}
+
+/// Whether httpd logs this level for the request of this thread, or for the process.
+pub(crate) fn is_logged(level: Level) -> bool {
+    current_call().map_or_else(|| log::process_logs(level as u8), |call| call.logs(level as u8))
 }
 
 /// Logs an exception that nobody has caught.
@@ -70,7 +82,8 @@ pub(crate) fn log_exception(
         )
     } else {
         format!(
-            "WSGI0174: Exception {} occurred processing WSGI script '{script}', in {context}\n{}",
+            "WSGI0174: Exception occurred processing WSGI script '{script}': {} exception raised in \
+             {context}\n{}",
             exception.name(py),
             exception.format(py)
         )

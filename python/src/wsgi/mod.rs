@@ -20,7 +20,7 @@ mod stream;
 pub(crate) use adapter::Adapter;
 pub(crate) use call::{Call, Inside, current_call, current_call_in};
 pub(crate) use environ::Template;
-pub(crate) use failure::{ScriptContext, log_exception, log_text};
+pub(crate) use failure::{ScriptContext, is_logged, log_entry, log_exception, log_text};
 pub(crate) use input::Input;
 pub(crate) use run::{Job, Verdict, Visit, handle, refuse};
 pub(crate) use ssl::Ssl;

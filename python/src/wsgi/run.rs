@@ -100,7 +100,8 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
         visit.call = Arc::default();
     }
     if let Some(call) = Arc::get_mut(&mut visit.call) {
-        call.begin(exchange, body, !is_hook && is_head_request(request));
+        let is_head = !is_hook && is_head_request(request);
+        call.begin(exchange, body, is_head, request.head.log_level);
     }
     let Visit { seat, thread_id, call, errors, values } = visit;
     let _end = EndOnPanic(call);

@@ -4,7 +4,9 @@
 //! goes to the log of the process.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 
@@ -15,17 +17,44 @@ use crate::interp::{
     NativeClassDefinition, Object, Property, PropertyDefinition, PyResult, Raised, SlotDefinition,
     This, every_attribute, method, property,
 };
-use crate::log::{self, Level, LineBuffer};
+use crate::log::{self, LineBuffer};
 use crate::os;
 
 /// Where a raw stream ends.
 enum Target {
     /// The request of the calling thread, or the log of the process.
-    Process(LineBuffer),
+    Process(ThreadLines),
     /// One request.
     Request(Arc<Call>),
     /// A request that is over.
     Over,
+}
+
+/// What threads have printed that has no line end yet, each for itself: lines of two threads are
+/// not mixed.
+type ThreadLines = HashMap<ThreadId, LineBuffer>;
+
+/// Threads that have ended within a line are forgotten, and what they have printed is logged, when
+/// there are this many.
+const MOST_THREADS: usize = 256;
+
+/// Takes what a thread prints; the result is what is to be logged, each a text of its own.
+fn add_for_thread(threads: &mut ThreadLines, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut texts = Vec::new();
+    let thread = std::thread::current().id();
+    if threads.len() >= MOST_THREADS && !threads.contains_key(&thread) {
+        texts = flush_all(threads);
+    }
+    let buffer = threads.entry(thread).or_default();
+    texts.extend(buffer.add(bytes));
+    if buffer.is_unused() {
+        threads.remove(&thread);
+    }
+    texts
+}
+
+fn flush_all(threads: &mut ThreadLines) -> Vec<Vec<u8>> {
+    threads.drain().filter_map(|(_, mut lines)| lines.flush()).collect()
 }
 
 /// Whose a raw stream is.
@@ -49,7 +78,7 @@ pub(crate) struct Stream {
 impl Stream {
     /// `sys.stdout` or `sys.stderr`.
     pub(crate) fn of_process(name: &'static str) -> Self {
-        Self { name, target: Mutex::new(Target::Process(LineBuffer::default())) }
+        Self { name, target: Mutex::new(Target::Process(ThreadLines::new())) }
     }
 
     fn of_request(call: Arc<Call>) -> Self {
@@ -81,15 +110,11 @@ impl Stream {
             }
             crate::interp::clear_exception(py);
         }
-        let lines = match &mut *self.target.lock() {
-            Target::Process(lines) => lines.add(bytes),
-            Target::Request(_) | Target::Over => {
-                Some(String::from_utf8_lossy(bytes).trim_end().to_owned())
-            }
+        let texts = match &mut *self.target.lock() {
+            Target::Process(threads) => add_for_thread(threads, bytes),
+            Target::Request(_) | Target::Over => vec![bytes.to_vec()],
         };
-        if let Some(lines) = lines {
-            py.detach(|| log::process(Level::Error, &lines));
-        }
+        log_printed(py, &texts);
         Ok(())
     }
 
@@ -103,12 +128,28 @@ impl Stream {
             call.flush(py);
         }
         let rest = match &mut *self.target.lock() {
-            Target::Process(lines) => lines.flush(),
+            Target::Process(threads) => {
+                threads.get_mut(&std::thread::current().id()).and_then(LineBuffer::flush)
+            }
             Target::Request(_) | Target::Over => None,
         };
-        if let Some(rest) = rest {
-            py.detach(|| log::process(Level::Error, &rest));
-        }
+        log_printed(py, rest.as_slice());
+    }
+
+    /// Logs what any thread has printed without a line end: the process ends.
+    fn flush_all(&self, py: Attached<'_>) {
+        let texts = match &mut *self.target.lock() {
+            Target::Process(threads) => flush_all(threads),
+            Target::Request(_) | Target::Over => Vec::new(),
+        };
+        log_printed(py, &texts);
+    }
+}
+
+/// Logs what was printed outside of requests.
+fn log_printed(py: Attached<'_>, texts: &[Vec<u8>]) {
+    if !texts.is_empty() {
+        py.detach(|| texts.iter().for_each(|text| log::process_entry(&log::printed(text))));
     }
 }
 
@@ -243,6 +284,19 @@ impl Method<Stream> for Flush {
     }
 }
 
+/// `flush_all()`: for all threads.
+struct FlushAll;
+impl Method<Stream> for FlushAll {
+    fn call<'py>(
+        py: Attached<'py>,
+        this: This<'_, 'py, Stream>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        this.flush_all(py);
+        Ok(py.none())
+    }
+}
+
 struct Nothing;
 impl Method<Stream> for Nothing {
     fn call<'py>(
@@ -320,6 +374,7 @@ impl NativeClassDefinition for Stream {
         method::<Self, Write>(c"write"),
         method::<Self, WriteLines>(c"writelines"),
         method::<Self, Flush>(c"flush"),
+        method::<Self, FlushAll>(c"flush_all"),
         method::<Self, Nothing>(c"close"),
         method::<Self, False>(c"isatty"),
         method::<Self, False>(c"readable"),

@@ -10,11 +10,9 @@ use mod_wsgi_protocol::region::ProcessState;
 
 use super::Supervisor;
 use super::sets::back_off;
-use crate::config::words::text;
 use crate::httpd::log::{self, Level};
 use crate::os::process::Exit;
 use crate::os::read;
-use crate::supervisor::Plan;
 use crate::supervisor::process::{self, Role};
 
 /// Requests that are named when a process dies.
@@ -37,14 +35,14 @@ impl Supervisor<'_> {
         for _ in 0..16 {
             match read(output.fd.as_fd(), &mut buffer) {
                 Ok(0) => {
-                    output.lines.finish(|level, line| write_line(plan, level, line));
+                    output.lines.finish(|entry| log::server_entry(plan.server, entry));
                     let _ = self.epoll.remove(output.fd.as_fd());
                     *place = None;
                     return;
                 }
                 Ok(count) => {
                     let bytes = buffer.get(..count).unwrap_or_default();
-                    output.lines.take(bytes, |level, line| write_line(plan, level, line));
+                    output.lines.take(bytes, |entry| log::server_entry(plan.server, entry));
                 }
                 Err(_) => return,
             }
@@ -73,7 +71,7 @@ impl Supervisor<'_> {
         let Some(mut process) = self.processes.remove(&key) else { return };
         for output in process.outputs.iter_mut().flatten() {
             let plan = &self.plans[process.group];
-            output.lines.finish(|level, line| write_line(plan, level, line));
+            output.lines.finish(|entry| log::server_entry(plan.server, entry));
             let _ = self.epoll.remove(output.fd.as_fd());
         }
         let _ = self.epoll.remove(process.control.as_fd());
@@ -136,8 +134,4 @@ impl Supervisor<'_> {
             }
         }
     }
-}
-
-fn write_line(plan: &Plan<'_>, level: Level, line: &[u8]) {
-    log::server(plan.server, level, &text(line));
 }

