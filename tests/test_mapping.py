@@ -17,6 +17,7 @@ WSGIScriptAlias /longer/first ${APPS}/tell/two.wsgi
 WSGIScriptAlias /longer ${APPS}/tell/one.wsgi
 WSGIScriptAlias /slash/ ${APPS}/tell/one.wsgi/
 WSGIScriptAlias /a//run ${APPS}/tell/one.wsgi
+WSGIScriptAlias /extra/ ${APPS}/tell/one.wsgi/extra
 WSGIScriptAlias /folder ${APPS}/tell
 WSGIScriptAlias /folder-slash/ ${APPS}/tell/
 WSGIScriptAlias /callable ${APPS}/tell/one.wsgi callable-object=other
@@ -136,6 +137,9 @@ def told(response) -> list[str]:
         ("//first//x", "one", "/first", "/x"),
         ("/%66irst/x", "one", "/first", "/x"),
         ("/slash/x", "one", "/slash", "/x"),
+        ("/extra/", "one", "/extra", "/extra"),
+        ("/extra/x", "one", "/extra", "/extrax"),
+        ("/extra/x/y", "one", "/extra", "/extrax/y"),
         ("/a/run/x", "one", "/a/run", "/x"),
         ("/a///run/x", "one", "/a/run", "/x"),
         ("/folder/one.wsgi/x", "one", "/folder/one.wsgi", "/x"),

@@ -18,9 +18,11 @@ pub(crate) fn script_part<'a>(uri: &'a [u8], path_info: &[u8]) -> &'a [u8] {
             }
         }
     }
-    // What differs within a segment belongs to the script: go on to the end of the segment.
-    let rest = uri.get(end..).unwrap_or_default();
-    let end = end + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    // What differs within a segment belongs to the script: go on to the end of the segment, from
+    // the byte that differs, which may be the slash that ends it (as httpd's ap_find_path_info).
+    let start = end.saturating_sub(1);
+    let rest = uri.get(start..).unwrap_or_default();
+    let end = start + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     uri.get(..end).unwrap_or(uri)
 }
 
@@ -50,6 +52,9 @@ mod tests {
             ("/app/", "/", "/app"),
             ("/", "/", ""),
             ("/appx/y", "/other/y", "/appx"),
+            ("/app/", "/extra", "/app"),
+            ("/app/x/y", "/extrax/y", "/app"),
+            ("/app//x", "/extrax", "/app/"),
         ] {
             let found = script_part(uri.as_bytes(), info.as_bytes());
             assert_eq!(String::from_utf8_lossy(found), script, "{uri} {info}");
