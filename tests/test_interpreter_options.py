@@ -95,6 +95,19 @@ def test_selectors_are_literal(chosen):
     assert value(chosen, "embedded/server", "type(sys.stdin).__name__") == "TextIOWrapper"
 
 
+@pytest.mark.difference("quotes are no part of a name")
+@pytest.mark.parametrize("quoted", ['"a"', "'a'"])
+def test_quoted_selector(server_factory, mode, quoted):
+    server = server_factory(
+        HEAD
+        + "WSGIDaemonProcess main threads=1\nWSGIDestroyInterpreter Off\n"
+        + block(f"application-group={quoted}", "WSGIRestrictStdout On")
+        + mounts("a")
+    )
+    name = value(server, f"{mode}/a", "type(sys.stdout).__name__")
+    assert name == differs(upstream="TextIOWrapper", ours="Restricted")
+
+
 def test_inner_value_of_what_is_on_for_all(server_factory, mode):
     server = server_factory(
         HEAD

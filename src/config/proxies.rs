@@ -126,11 +126,7 @@ impl Subnet {
                 address.parse().map_err(|_| "the specified IP address is invalid")?;
             let bits = match mask {
                 None => 128,
-                // 0 would be everyone, and is no mask for mod_wsgi either.
-                Some(mask) => match prefix_length(mask, 128)? {
-                    0 => return Err("the specified network mask is invalid"),
-                    bits => bits,
-                },
+                Some(mask) => prefix_length(mask, 128)?,
             };
             (address.to_bits(), bits)
         } else {
@@ -165,8 +161,10 @@ impl Subnet {
     }
 }
 
+/// 0 would be everyone, and is no mask for mod_wsgi either.
 fn prefix_length(text: &str, most: u32) -> Result<u32, &'static str> {
-    text.parse().ok().filter(|bits| *bits <= most).ok_or("the specified network mask is invalid")
+    let bits = text.parse().ok();
+    bits.filter(|bits| (1..=most).contains(bits)).ok_or("the specified network mask is invalid")
 }
 
 /// An IPv4 address, or its first numbers; with the number of bits that were given.
@@ -215,7 +213,7 @@ mod tests {
         assert!(contains("2001:DB8::/32", "2001:db8::5"));
         assert!(contains("::ffff:10.0.0.1", "10.0.0.1"));
         assert!(contains("10.0.0.1", "::ffff:10.0.0.1"));
-        assert!(contains("0.0.0.0/0", "9.9.9.9") && !contains("0.0.0.0/0", "::1"));
+        assert!(contains("9.9.9.9/0.0.0.0", "1.2.3.4") && !contains("9.9.9.9/0.0.0.0", "::1"));
         assert!(contains("::1/64", "::2") && !contains("::1/64", "127.0.0.1"));
         assert!(!contains("::ffff:0:0/90", "127.0.0.1"));
         assert!(contains("::ffff:10.0.0.0/104", "10.1.1.1"));
@@ -223,9 +221,18 @@ mod tests {
 
     #[test]
     fn what_is_no_subnet() {
-        for text in
-            ["", "x", "10.0.0.0/33", "10.0.0.256", "10..1", "1.2.3.4.5", "::1/129", "::/0", "g::1"]
-        {
+        for text in [
+            "",
+            "x",
+            "10.0.0.0/33",
+            "10.0.0.256",
+            "10..1",
+            "1.2.3.4.5",
+            "::1/129",
+            "::/0",
+            "0.0.0.0/0",
+            "g::1",
+        ] {
             assert!(Subnet::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
