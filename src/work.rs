@@ -59,6 +59,14 @@ impl Work<'_> {
         }
     }
 
+    /// The script that it needs.
+    pub(crate) fn script(&self) -> &[u8] {
+        match self {
+            Self::Application(route) => route.script,
+            Self::Hook(question) => question.script,
+        }
+    }
+
     /// Whether the body of the request belongs to it.
     pub(crate) fn takes_body(&self) -> bool {
         matches!(self, Self::Application(_))

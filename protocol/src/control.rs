@@ -158,8 +158,11 @@ impl Control {
 /// Longest name of a set. A longer application group is shortened by [`set_name`].
 pub const MAX_SET_NAME: usize = 240;
 
+/// Longest path of a script in a lease message.
+pub const MAX_SCRIPT: usize = 1024;
+
 /// Bytes of a lease message.
-pub const LEASE_SIZE: usize = 16 + MAX_SET_NAME;
+pub const LEASE_SIZE: usize = 16 + MAX_SET_NAME + MAX_SCRIPT;
 
 /// What an httpd child says to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +185,8 @@ pub enum Lease {
         group: u32,
         /// The name, as [`set_name`] makes it.
         name: Vec<u8>,
+        /// The request's script; empty where it is longer than [`MAX_SCRIPT`].
+        script: Vec<u8>,
     },
 }
 
@@ -200,12 +205,15 @@ impl Lease {
                 out.put_u32(3);
                 out.put_u32(*child);
             }
-            Self::WantSet { group, name } => {
+            Self::WantSet { group, name, script } => {
                 out.put_u32(2);
                 out.put_u32(*group);
                 let name = name.get(..MAX_SET_NAME).unwrap_or(name);
                 out.put_u32(u32::try_from(name.len()).unwrap_or(0));
                 out.extend_from_slice(name);
+                let script = if script.len() > MAX_SCRIPT { &[][..] } else { script };
+                out.put_u32(u32::try_from(script.len()).unwrap_or(0));
+                out.extend_from_slice(script);
             }
         }
         out.resize(LEASE_SIZE, 0);
@@ -231,7 +239,12 @@ impl Lease {
                 if length > MAX_SET_NAME {
                     return Err(DecodeError::TooLarge("set name"));
                 }
-                Ok(Self::WantSet { group, name: reader.take(length)?.to_vec() })
+                let name = reader.take(length)?.to_vec();
+                let length = reader.u32()? as usize;
+                if length > MAX_SCRIPT {
+                    return Err(DecodeError::TooLarge("script"));
+                }
+                Ok(Self::WantSet { group, name, script: reader.take(length)?.to_vec() })
             }
             3 => Ok(Self::Stopping { child: reader.u32()? }),
             _ => Err(DecodeError::Invalid("lease message")),
@@ -287,8 +300,17 @@ mod tests {
         for message in [
             Lease::Registered { child: 2, pid: 77 },
             Lease::Stopping { child: 2 },
-            Lease::WantSet { group: 1, name: b"example.org|/app".to_vec() },
-            Lease::WantSet { group: 1, name: Vec::new() },
+            Lease::WantSet {
+                group: 1,
+                name: b"example.org|/app".to_vec(),
+                script: b"/srv/app.wsgi".to_vec(),
+            },
+            Lease::WantSet { group: 1, name: Vec::new(), script: Vec::new() },
+            Lease::WantSet {
+                group: 1,
+                name: vec![b'n'; MAX_SET_NAME],
+                script: vec![b's'; MAX_SCRIPT],
+            },
         ] {
             assert_eq!(Lease::decode(&message.encode()), Ok(message));
         }

@@ -226,7 +226,7 @@ def test_threads_of_the_application_are_warned_of(start, script, fork):
     """)
     template = start_template(start, app)
     text = template.log("os.register_at_fork")
-    assert "\x014WSGI0330: " in text and "started 1 threads (refresher)" in text
+    assert "\x014WSGI0350: " in text and "started 1 threads (refresher)" in text
     worker = fork(template)
     assert "refresher" not in worker.request(app).body.decode()
 

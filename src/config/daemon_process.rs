@@ -141,6 +141,8 @@ pub(crate) struct Options {
     pub(crate) retry: Retry,
     /// `application-groups=`: most application groups with processes of their own.
     pub(crate) application_groups: u32,
+    /// `preload=`: processes are forked from one that has the application loaded.
+    pub(crate) preload: bool,
 }
 
 impl Default for Options {
@@ -195,6 +197,7 @@ impl Default for Options {
             isolation: Isolation::Process,
             retry: Retry::Unstarted,
             application_groups: 16,
+            preload: false,
         }
     }
 }
@@ -595,6 +598,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         setter: Setter::Range(1, 1000, |options, value| {
             options.application_groups = u32::try_from(value).unwrap_or(16);
         }),
+    },
+    DaemonOption {
+        name: "preload",
+        default: "Off",
+        meaning: "On: a template process of each set loads the application once, and the others are forked from it; not for threads=0, and with isolation=interpreter only for %{GLOBAL}",
+        setter: Setter::Boolean(|options, value| options.preload = value),
     },
     DaemonOption {
         name: "retry",

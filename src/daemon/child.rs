@@ -131,8 +131,9 @@ impl Child {
     }
 
     /// Asks the supervisor for a set. Nothing is answered: the set appears.
-    pub(crate) fn want_set(&self, group: u32, name: &[u8]) {
-        let message = Lease::WantSet { group, name: name.to_vec() }.encode();
+    pub(crate) fn want_set(&self, group: u32, name: &[u8], script: &[u8]) {
+        let message =
+            Lease::WantSet { group, name: name.to_vec(), script: script.to_vec() }.encode();
         if let Some(lease) = self.lease.lock().as_ref() {
             let _ = socket::send_message(lease.as_fd(), &message);
         }

@@ -88,7 +88,8 @@ pub(crate) enum Unavailable {
     Full,
 }
 
-/// The set of an application group; asks for one if there is none, and waits for it.
+/// The set of an application group; asks for one if there is none, which is to have `script`
+/// loaded, and waits for it.
 ///
 /// # Errors
 /// Why there is none.
@@ -96,6 +97,7 @@ pub(crate) fn find_set(
     group: &Group,
     child: &Child,
     application_group: &[u8],
+    script: &[u8],
     deadline: Instant,
 ) -> Result<u32, Unavailable> {
     if group.shares_processes() {
@@ -121,7 +123,7 @@ pub(crate) fn find_set(
         if now >= deadline {
             return Err(Unavailable::TimedOut);
         }
-        child.want_set(group.index, &name);
+        child.want_set(group.index, &name, script);
         futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
     }
 }

@@ -182,7 +182,8 @@ fn run<'a>(
         frame.extend_from_slice(&initial);
     }
 
-    let set = match choice::find_set(group, child, work.application_group(), deadline) {
+    let script = group.path_inside(work.script()).unwrap_or_default();
+    let set = match choice::find_set(group, child, work.application_group(), script, deadline) {
         Ok(set) => set,
         Err(reason) => return failure::unavailable(task, reason),
     };

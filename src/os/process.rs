@@ -155,8 +155,8 @@ pub(crate) fn arrange_descriptors(wanted: &[(BorrowedFd<'_>, RawFd)]) -> io::Res
         check(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
     }
     drop(moved);
-    let first = wanted.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3);
-    close_from(first, &[]);
+    let numbers: Vec<RawFd> = wanted.iter().map(|(_, number)| *number).collect();
+    close_from(3, &numbers);
     Ok(())
 }
 
@@ -319,11 +319,79 @@ pub(crate) fn restore_descriptor_limit() {
     }
 }
 
+/// Makes processes that descend from this one its children when their parents end.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Real user id of a child of this process; None of any other process.
+pub(crate) fn user_of_child(pid: libc::pid_t) -> Option<u32> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    user_in_status(&status, pid, own_pid())
+}
+
+/// As proc(5) has it: the kernel escapes line ends in the name, which is any text.
+fn user_in_status(status: &[u8], pid: libc::pid_t, parent: u32) -> Option<u32> {
+    let field = |name: &[u8]| -> Option<u32> {
+        let mut lines = status.split(|byte| *byte == b'\n');
+        let value = lines.find_map(|line| line.strip_prefix(name))?;
+        let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        std::str::from_utf8(words.next()?).ok()?.parse().ok()
+    };
+    // The entry of a thread would be that of its process.
+    let is_it = field(b"Tgid:") == u32::try_from(pid).ok() && field(b"PPid:") == Some(parent);
+    field(b"Uid:").filter(|_| is_it)
+}
+
+/// A child that has ended and was not waited for, if there is one.
+pub(crate) fn ended_child() -> Option<libc::pid_t> {
+    // SAFETY: all zero is a valid siginfo_t, which waitid leaves so when no child has ended, and
+    // fills otherwise with what si_pid reads.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        check(libc::waitid(libc::P_ALL, 0, &raw mut info, options)).ok()?;
+        Some(info.si_pid()).filter(|pid| *pid > 0)
+    }
+}
+
+/// Takes the exit of a child that has ended, whatever it is.
+pub(crate) fn reap(child: libc::pid_t) {
+    // SAFETY: waitpid takes integers and null.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
 /// Kills a child that cannot be watched, and takes its exit.
 pub(crate) fn end_now(child: libc::pid_t) {
     // SAFETY: kill and waitpid take integers and null; a child that was not waited for keeps its id.
     unsafe {
         libc::kill(child, libc::SIGKILL);
         libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_child_has_a_user() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert_eq!(user_of_child(pid), Some(crate::os::identity::effective_uid()));
+        assert_eq!(user_of_child(i32::try_from(own_pid()).unwrap()), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(user_of_child(pid), None);
+    }
+
+    #[test]
+    fn a_status_is_read_behind_the_name() {
+        let status = b"Name:\tPPid:\\nUid:\nTgid:\t7\nPPid:\t3\nUid:\t33\t0\t0\t0\n";
+        assert_eq!(user_in_status(status, 7, 3), Some(33));
+        assert_eq!(user_in_status(status, 8, 3), None);
+        assert_eq!(user_in_status(status, 7, 4), None);
+        assert_eq!(user_in_status(b"Tgid:\t7\nPPid:\t3\nUid:\tx\n", 7, 3), None);
     }
 }

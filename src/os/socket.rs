@@ -38,6 +38,38 @@ pub(crate) fn send_message(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()>
     .map(drop)
 }
 
+/// As [`send_message`], with descriptors that the receiver gets copies of.
+pub(crate) fn send_with_descriptors(
+    fd: BorrowedFd<'_>,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let size = libc::c_uint::try_from(size_of_val(numbers.as_slice())).unwrap_or(0);
+    let mut part =
+        libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() };
+    // u64 for the alignment of cmsghdr; eight bytes for each and 16 for the header are enough.
+    let mut control = vec![0_u64; numbers.len() + 2];
+    // SAFETY: an all-zero msghdr is valid. The CMSG macros compute places within `control`, which
+    // has room for one header and all numbers. sendmsg reads the message and the control data, both
+    // of which live across the call.
+    check_size(unsafe {
+        let mut header: libc::msghdr = std::mem::zeroed();
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(size) as usize;
+        let rights = libc::CMSG_FIRSTHDR(&raw const header);
+        (*rights).cmsg_level = libc::SOL_SOCKET;
+        (*rights).cmsg_type = libc::SCM_RIGHTS;
+        (*rights).cmsg_len = libc::CMSG_LEN(size) as usize;
+        let data = libc::CMSG_DATA(rights).cast::<RawFd>();
+        std::ptr::copy_nonoverlapping(numbers.as_ptr(), data, numbers.len());
+        libc::sendmsg(fd.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    })
+    .map(drop)
+}
+
 /// Receives what is there, without waiting: None when nothing is, Some(0) at the end.
 pub(crate) fn receive_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {

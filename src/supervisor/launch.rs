@@ -37,31 +37,77 @@ pub(crate) struct Started {
     pub(crate) stderr: OwnedFd,
 }
 
-/// Starts a process of the group that listens at `address`. `settings` are its encoded settings.
+/// The supervisor's ends of what connects it with a process.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// Control socket.
+    pub(crate) control: OwnedFd,
+    /// Read end of its standard output.
+    pub(crate) stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// The ends of a process that is to be.
+#[derive(Debug)]
+pub(crate) struct Theirs {
+    /// Control socket; its first message holds the settings.
+    pub(crate) control: OwnedFd,
+    /// Where it listens, if it does.
+    pub(crate) listener: Option<OwnedFd>,
+    /// Standard output.
+    pub(crate) stdout: OwnedFd,
+    /// Standard error.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Makes what connects the supervisor with a process of the group that listens at `address`, or
+/// nowhere. `settings` are its encoded settings.
 ///
 /// # Errors
 /// What the system refused.
-pub(crate) fn launch(plan: &Plan<'_>, address: &Address, settings: &[u8]) -> io::Result<Started> {
+pub(crate) fn connect(
+    plan: &Plan<'_>,
+    address: Option<&Address>,
+    settings: &[u8],
+) -> io::Result<(Ends, Theirs)> {
     let backlog = i32::try_from(plan.group.options.listen_backlog).unwrap_or(i32::MAX);
-    let listener = listen(plan, address, backlog)?;
+    let listener = address.map(|address| listen(plan, address, backlog)).transpose()?;
     let (control, child_control) = socket::message_pair()?;
     socket::send_message(control.as_fd(), settings)?;
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
     set_nonblocking(stdout.as_fd(), true)?;
     set_nonblocking(stderr.as_fd(), true)?;
+    let theirs =
+        Theirs { control: child_control, listener, stdout: child_stdout, stderr: child_stderr };
+    Ok((Ends { control, stdout, stderr }, theirs))
+}
+
+/// Starts a process of the group that listens at `address`, or nowhere. `settings` are its encoded
+/// settings.
+///
+/// # Errors
+/// What the system refused.
+pub(crate) fn launch(
+    plan: &Plan<'_>,
+    address: Option<&Address>,
+    settings: &[u8],
+) -> io::Result<Started> {
+    let (Ends { control, stdout, stderr }, theirs) = connect(plan, address, settings)?;
     let null = std::fs::File::open("/dev/null")?;
     // SAFETY: the supervisor has one thread.
     let pid = unsafe {
         fork(|| {
             let mut descriptors = vec![
                 (null.as_fd(), 0),
-                (child_stdout.as_fd(), 1),
-                (child_stderr.as_fd(), 2),
-                (child_control.as_fd(), inherited::CONTROL),
-                (listener.as_fd(), inherited::LISTENER),
+                (theirs.stdout.as_fd(), 1),
+                (theirs.stderr.as_fd(), 2),
+                (theirs.control.as_fd(), inherited::CONTROL),
                 (plan.group.memory().fd().as_fd(), inherited::REGION),
             ];
+            let listener = theirs.listener.as_ref();
+            descriptors.extend(listener.map(|listener| (listener.as_fd(), inherited::LISTENER)));
             descriptors.extend(plan.library.descriptor().map(|file| (file, inherited::LIBRARY)));
             become_interpreter(plan, &descriptors)
         })

@@ -92,6 +92,18 @@ pub(crate) fn interpreter_below(root: &Path, home: Option<&[u8]>) -> PathBuf {
     candidates.iter().find(|path| is_there(path)).unwrap_or(&candidates[0]).clone()
 }
 
+impl Plan<'_> {
+    /// Whether processes are forked from a template. A script that is run and not asked has none.
+    pub(crate) fn uses_template(&self) -> bool {
+        self.group.options.preload && self.group.options.threads > 0
+    }
+
+    /// User id that processes run as.
+    pub(crate) fn user(&self) -> u32 {
+        self.identity.as_ref().map_or_else(identity::effective_uid, |identity| identity.uid)
+    }
+}
+
 impl<'a> Plan<'a> {
     /// The plan of a group. `is_root` tells whether privileges can be dropped.
     ///

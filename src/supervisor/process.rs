@@ -23,6 +23,10 @@ pub(crate) enum Role {
     Outgoing,
     /// It finishes what it has.
     Draining,
+    /// A template that loads the application.
+    Importing,
+    /// A template from which processes are forked.
+    Template,
 }
 
 /// One of its output pipes.
@@ -61,9 +65,20 @@ pub(crate) struct DaemonProcess {
     pub(crate) kill_at: Option<Instant>,
     /// That it is being killed has been logged.
     pub(crate) is_killed: bool,
+    /// It takes no requests: others are forked from it.
+    pub(crate) is_template: bool,
+    /// A template that was started before its set had an application group.
+    pub(crate) is_blank: bool,
+    /// Key of the template that it was forked from.
+    pub(crate) template: Option<u32>,
 }
 
 impl DaemonProcess {
+    /// What it is, for the log.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.is_template { "template" } else { "daemon process" }
+    }
+
     /// How it ended and why, as httpd's children are told.
     pub(crate) fn published_cause(&self, exit: Exit) -> Cause {
         let end = match exit {

@@ -158,7 +158,7 @@ impl Template<'_> {
             let names = names.map_or_else(String::new, |names| format!(" ({names})"));
             let group = String::from_utf8_lossy(&self.settings.process_group);
             let text = format!(
-                "WSGI0330: process group '{group}': the application started {} threads{names} while it \
+                "WSGI0350: process group '{group}': the application started {} threads{names} while it \
                  was loaded: with preload=on they are in the template alone and not in the \
                  processes that are forked from it, start them with the first request or in \
                  os.register_at_fork(after_in_child=...)",
@@ -263,7 +263,10 @@ impl Template<'_> {
 
     fn become_worker(&self, control: Socket, listener: OwnedFd) -> Result<Inheritance, StartError> {
         os::set_process_name(&self.name);
-        let settings = start::receive_settings(&control)?;
+        let mut settings = start::receive_settings(&control)?;
+        // What the template could not load is loaded again by a request.
+        let has_subs = settings.interpreters;
+        settings.preload.retain(|preload| has_subs && !preload.application_group.is_empty());
         if let Some(name) = &settings.display_name {
             os::set_title(name);
         }

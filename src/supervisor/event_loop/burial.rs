@@ -68,6 +68,7 @@ impl Supervisor<'_> {
         for which in [0, 1] {
             self.hear_output(key, which);
         }
+        self.hear_last_births(key);
         let Some(mut process) = self.processes.remove(&key) else { return };
         for output in process.outputs.iter_mut().flatten() {
             let plan = &self.plans[process.group];
@@ -87,14 +88,14 @@ impl Supervisor<'_> {
         }
         plan.group.announce();
 
-        let (pid, name) = (process.process.pid(), plan.group.label());
+        let (pid, name, kind) = (process.process.pid(), plan.group.label(), process.kind());
         let life = process::age(process.started.elapsed());
         match process.role {
             Role::Draining if exit == Exit::Status(0) => log::server(
                 plan.server,
                 Level::Info,
                 &format!(
-                    "daemon process {pid} of WSGI process group '{name}' has left after {life}: {}",
+                    "{kind} {pid} of WSGI process group '{name}' has left after {life}: {}",
                     process.reason.unwrap_or(Reason::Supervisor).name()
                 ),
             ),
@@ -102,16 +103,16 @@ impl Supervisor<'_> {
                 plan.server,
                 if process.is_killed { Level::Info } else { Level::Warning },
                 &format!(
-                    "WSGI0309: daemon process {pid} of WSGI process group '{name}' {} while it was leaving, after {life}; {}",
+                    "WSGI0309: {kind} {pid} of WSGI process group '{name}' {} while it was leaving, after {life}; {}",
                     process::cause(exit),
                     process::requests(&running, count)
                 ),
             ),
-            Role::Starting => {
-                let why = format!("process {pid} {} after {life}", process::cause(exit));
+            Role::Starting | Role::Importing => {
+                let why = format!("{kind} {pid} {} after {life}", process::cause(exit));
                 self.start_failed(process.group, process.set as usize, &why);
             }
-            Role::Serving | Role::Outgoing => {
+            Role::Serving | Role::Outgoing | Role::Template => {
                 let state = &mut self.sets[process.group][process.set as usize];
                 if process.started.elapsed() < QUICK_DEATH {
                     state.quick_deaths = state.quick_deaths.saturating_add(1);
@@ -126,7 +127,7 @@ impl Supervisor<'_> {
                     plan.server,
                     Level::Error,
                     &format!(
-                        "WSGI0303: daemon process {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
+                        "WSGI0303: {kind} {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
                         process::cause(exit),
                         process::requests(&running, count)
                     ),

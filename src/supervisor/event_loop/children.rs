@@ -35,7 +35,9 @@ impl Supervisor<'_> {
                             }
                             self.stop_with_children();
                         }
-                        Ok(Lease::WantSet { group, name }) => self.want_set(group, name),
+                        Ok(Lease::WantSet { group, name, script }) => {
+                            self.want_set(group, name, script);
+                        }
                         Err(_) => {}
                     }
                 }

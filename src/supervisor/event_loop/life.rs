@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, set_name};
 use mod_wsgi_protocol::region::ProcessState;
+use mod_wsgi_protocol::settings::Settings;
 
+use super::template::Birth;
 use super::token::Token;
 use super::{MESSAGES_A_TURN, Supervisor};
 use crate::httpd::log::{self, Level};
@@ -39,18 +41,27 @@ impl Supervisor<'_> {
                     plan.server,
                     Level::Warning,
                     &format!(
-                        "WSGI0307: daemon process {} of WSGI process group '{}' did not leave in time and is killed",
+                        "WSGI0307: {} {} of WSGI process group '{}' did not leave in time and is killed",
+                        process.kind(),
                         process.process.pid(),
                         plan.group.label()
                     ),
                 );
             }
         }
+        if self.adopts_orphans {
+            self.reap_strangers();
+            self.kill_silent_templates(now);
+        }
         if !self.is_stopping {
             for group in 0..self.plans.len() {
                 for set in 0..self.sets[group].len() {
                     let wanted = self.plans[group].group.processes() as usize;
+                    let forks = self.plans[group].uses_template();
                     if !self.sets[group][set].is_used {
+                        if forks {
+                            self.dismiss_template_of(group, set);
+                        }
                         continue;
                     }
                     let present = self
@@ -62,20 +73,25 @@ impl Supervisor<'_> {
                                 && matches!(process.role, Role::Starting | Role::Serving)
                         })
                         .count();
-                    if present >= wanted {
+                    let born = |birth: &&Birth| birth.group == group && birth.set == set;
+                    let present = present + self.births.iter().filter(born).count();
+                    // A template is there before it is needed.
+                    if present >= wanted && !forks {
                         continue;
                     }
                     let state = &self.sets[group][set];
                     match state.not_before.max(state.not_before_after_death) {
                         Some(at) if at > now => earliest(at),
                         _ => {
-                            for _ in present..wanted {
-                                if let Err(error) = self.start(group, set) {
-                                    self.start_failed(group, set, &error.to_string());
-                                    if let Some(at) = self.sets[group][set].not_before {
-                                        earliest(at);
-                                    }
-                                    break;
+                            let started = if forks {
+                                self.fork_missing(group, set, wanted.saturating_sub(present))
+                            } else {
+                                (present..wanted).try_for_each(|_| self.start(group, set))
+                            };
+                            if let Err(error) = started {
+                                self.start_failed(group, set, &error.to_string());
+                                if let Some(at) = self.sets[group][set].not_before {
+                                    earliest(at);
                                 }
                             }
                         }
@@ -83,19 +99,24 @@ impl Supervisor<'_> {
                 }
             }
         }
+        let next = self.next_answer().into_iter().chain(next).min();
         next.map(|at| at.saturating_duration_since(now))
     }
 
-    pub(super) fn start(&mut self, group: usize, set: usize) -> io::Result<()> {
-        let plan = &self.plans[group];
-        let region = plan.group.region();
+    /// A place in the group's shared memory that no process has or will have.
+    pub(super) fn free_slot(&self, group: usize) -> io::Result<u32> {
         let is_taken = |slot: u32| {
             self.processes.values().any(|process| process.group == group && process.slot == slot)
+                || self.births.iter().any(|birth| birth.group == group && birth.slot == slot)
         };
-        let slot = (0..plan.group.geometry().processes)
+        (0..self.plans[group].group.geometry().processes)
             .find(|slot| !is_taken(*slot))
-            .ok_or_else(|| io::Error::other("no place is left in the shared memory"))?;
-        let serial = self.claims.next_serial(group);
+            .ok_or_else(|| io::Error::other("no place is left in the shared memory"))
+    }
+
+    /// Settings of a process of the set.
+    pub(super) fn settings_of(&self, group: usize, set: usize, slot: u32) -> Settings {
+        let plan = &self.plans[group];
         let mut settings = plan.settings.clone();
         let name = self.sets[group][set].name.clone();
         settings.process_slot = slot;
@@ -104,9 +125,45 @@ impl Supervisor<'_> {
                 name.as_deref() == Some(set_name(&preload.application_group).as_slice())
             });
         }
+        if plan.uses_template() {
+            settings.preload = self.preloads_of(group, set, &settings.preload);
+        }
         settings.application_group = name;
-        let Started { process, control, stdout, stderr } =
-            launch::launch(plan, &plan.group.address(serial), &settings.encode())?;
+        settings
+    }
+
+    pub(super) fn start(&mut self, group: usize, set: usize) -> io::Result<()> {
+        let plan = &self.plans[group];
+        let slot = self.free_slot(group)?;
+        let serial = self.claims.next_serial(group);
+        let settings = self.settings_of(group, set, slot).encode();
+        let started = launch::launch(plan, Some(&plan.group.address(serial)), &settings)?;
+        let key = self.enter(group, set, slot, serial, started)?;
+        if let Some(process) = self.processes.get(&key) {
+            log::server(
+                plan.server,
+                Level::Info,
+                &format!(
+                    "daemon process {} of WSGI process group '{}' is starting, with {} threads",
+                    process.process.pid(),
+                    plan.group.label(),
+                    plan.group.options.threads
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes a process that was started under the care of the loop; the result is its key.
+    pub(super) fn enter(
+        &mut self,
+        group: usize,
+        set: usize,
+        slot: u32,
+        serial: u32,
+        Started { process, control, stdout, stderr }: Started,
+    ) -> io::Result<u32> {
+        let region = self.plans[group].group.region();
         let key = self.next_key;
         self.next_key += 1;
         let watched = self
@@ -124,16 +181,6 @@ impl Supervisor<'_> {
             published.publish_start(serial, set, u32::try_from(process.pid()).unwrap_or(0));
         }
         let output = |fd| Some(Output { fd, lines: Lines::default() });
-        log::server(
-            plan.server,
-            Level::Info,
-            &format!(
-                "daemon process {} of WSGI process group '{}' is starting, with {} threads",
-                process.pid(),
-                plan.group.label(),
-                plan.group.options.threads
-            ),
-        );
         self.processes.insert(
             key,
             DaemonProcess {
@@ -149,9 +196,12 @@ impl Supervisor<'_> {
                 reason: None,
                 kill_at: None,
                 is_killed: false,
+                is_template: false,
+                is_blank: false,
+                template: None,
             },
         );
-        Ok(())
+        Ok(key)
     }
 
     pub(super) fn hear_process(&mut self, key: u32) {
@@ -174,7 +224,9 @@ impl Supervisor<'_> {
                         Ok((Control::Leaving, reason)) => {
                             self.leaves(key, Reason::from_u32(reason));
                         }
-                        Ok(_) | Err(_) => {}
+                        Ok((Control::Forked, pid)) => self.worker_was_forked(key, pid),
+                        Ok((Control::ForkFailed, number)) => self.fork_failed(key, number),
+                        Ok((Control::Drain | Control::Stop | Control::Fork, _)) | Err(_) => {}
                     }
                 }
             }
@@ -183,22 +235,16 @@ impl Supervisor<'_> {
 
     pub(super) fn became_ready(&mut self, key: u32) {
         let Some(process) = self.processes.get_mut(&key) else { return };
-        if process.role != Role::Starting {
-            return;
+        match process.role {
+            Role::Starting => {}
+            Role::Importing => return self.template_is_ready(key),
+            _ => return,
         }
         process.role = Role::Serving;
         let (group, set) = (process.group, process.set);
         let plan = &self.plans[group];
-        if let Some(state) = self.sets[group].get_mut(set as usize) {
-            state.failures = 0;
-            state.not_before = None;
-        }
-        let region = plan.group.region();
-        if let Some(published) = region.process(process.slot) {
+        if let Some(published) = plan.group.region().process(process.slot) {
             published.publish(ProcessState::Ready);
-        }
-        if let Some(published) = region.set(set) {
-            published.publish_failing(false);
         }
         log::server(
             plan.server,
@@ -210,6 +256,7 @@ impl Supervisor<'_> {
                 process::age(process.started.elapsed())
             ),
         );
+        self.start_succeeded(group, set as usize);
         // One that waited for this one may go now.
         let outgoing = self.processes.iter().find(|(_, other)| {
             other.group == group && other.set == set && other.role == Role::Outgoing
@@ -226,10 +273,14 @@ impl Supervisor<'_> {
         match process.role {
             Role::Serving => {}
             Role::Outgoing if reason == Some(Reason::ScriptChanged) => {}
-            Role::Starting | Role::Outgoing | Role::Draining => return,
+            Role::Template => {
+                return self.dismiss_template(key, reason.unwrap_or(Reason::Supervisor));
+            }
+            Role::Starting | Role::Outgoing | Role::Draining | Role::Importing => return,
         }
         process.reason = reason;
         process.role = Role::Outgoing;
+        let template = process.template;
         let plan = &self.plans[group];
         log::server(
             plan.server,
@@ -241,6 +292,9 @@ impl Supervisor<'_> {
                 reason.map_or("it asked for it", Reason::name)
             ),
         );
+        if let (Some(reason), Some(template)) = (reason, template) {
+            self.renew_template(template, reason);
+        }
         if reason == Some(Reason::ScriptChanged) {
             // The code is old in every process of the set that is not younger than this one's word:
             // none of them gets another request.
@@ -263,6 +317,7 @@ impl Supervisor<'_> {
 
     /// It leaves by itself.
     pub(super) fn leaves(&mut self, key: u32, reason: Option<Reason>) {
+        self.forget_births(key);
         let Some(process) = self.processes.get_mut(&key) else { return };
         process.reason = reason;
         process.role = Role::Draining;
@@ -299,25 +354,32 @@ impl Supervisor<'_> {
         plan.group.announce();
     }
 
+    /// Tells a process to leave within `shutdown-timeout`.
+    pub(super) fn stop_now(&mut self, key: u32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let plan = &self.plans[process.group];
+        if let Some(published) = plan.group.region().process(process.slot) {
+            published.publish(ProcessState::Draining);
+        }
+        process.role = Role::Draining;
+        process.reason.get_or_insert(Reason::Supervisor);
+        let timeout = plan.group.options.shutdown_timeout;
+        let message = Control::Stop.encode(timeout);
+        if socket::send_message(process.control.as_fd(), &message).is_err() {
+            let _ = process.process.signal(libc::SIGTERM);
+        }
+        let limit = Duration::from_secs(u64::from(timeout.max(1))) + Duration::from_millis(500);
+        process.kill_at = Some(Instant::now() + limit);
+    }
+
     pub(super) fn stop_all(&mut self) {
         if self.is_stopping {
             return;
         }
         self.is_stopping = true;
-        for process in self.processes.values_mut() {
-            let plan = &self.plans[process.group];
-            if let Some(published) = plan.group.region().process(process.slot) {
-                published.publish(ProcessState::Draining);
-            }
-            process.role = Role::Draining;
-            process.reason.get_or_insert(Reason::Supervisor);
-            let timeout = plan.group.options.shutdown_timeout;
-            let message = Control::Stop.encode(timeout);
-            if socket::send_message(process.control.as_fd(), &message).is_err() {
-                let _ = process.process.signal(libc::SIGTERM);
-            }
-            let limit = Duration::from_secs(u64::from(timeout.max(1))) + Duration::from_millis(500);
-            process.kill_at = Some(Instant::now() + limit);
+        let all: Vec<u32> = self.processes.keys().copied().collect();
+        for key in all {
+            self.stop_now(key);
         }
         for plan in self.plans {
             plan.group.announce();

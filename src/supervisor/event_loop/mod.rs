@@ -7,6 +7,7 @@ mod burial;
 mod children;
 mod life;
 mod sets;
+mod template;
 mod token;
 
 use std::collections::{HashMap, HashSet};
@@ -18,12 +19,13 @@ use mod_wsgi_protocol::control::set_name;
 use mod_wsgi_protocol::region::ProcessState;
 
 use self::sets::Set;
+use self::template::Birth;
 use self::token::Token;
 use super::plan::Plan;
 use super::process::DaemonProcess;
 use crate::daemon::claims::Claims;
 use crate::os::epoll::Epoll;
-use crate::os::process::PidFd;
+use crate::os::process::{self, PidFd};
 use crate::os::signal::SignalFd;
 
 /// Messages of one sender that are read before the others have their turn.
@@ -37,6 +39,10 @@ pub(crate) struct Supervisor<'a> {
     sets: Vec<Vec<Set>>,
     /// Daemon processes by key.
     processes: HashMap<u32, DaemonProcess>,
+    /// Processes that templates were told to fork, in that order.
+    births: Vec<Birth>,
+    /// Whether there are templates: what they fork becomes our child, and so do strangers.
+    adopts_orphans: bool,
     /// Key that the next process gets.
     next_key: u32,
     /// httpd children by block.
@@ -63,7 +69,17 @@ impl<'a> Supervisor<'a> {
         lease: BorrowedFd<'a>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let signals = SignalFd::new(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1])?;
+        let signals = SignalFd::new(&[
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGUSR1,
+            libc::SIGCHLD,
+        ])?;
+        let adopts_orphans = plans.iter().any(Plan::uses_template);
+        if adopts_orphans {
+            process::adopt_orphans()?;
+        }
         epoll.add(lease, Token::Lease.encode())?;
         epoll.add(signals.as_fd(), Token::Signals.encode())?;
         let sets = plans
@@ -74,6 +90,8 @@ impl<'a> Supervisor<'a> {
             plans,
             sets,
             processes: HashMap::new(),
+            births: Vec::new(),
+            adopts_orphans,
             next_key: 1,
             children: HashMap::new(),
             stopping: HashSet::new(),

@@ -25,6 +25,8 @@ pub(super) struct Set {
     pub(super) is_used: bool,
     /// Its application group; None until it is adopted.
     pub(super) name: Option<Vec<u8>>,
+    /// The script of the request that asked for it, as its processes know it; for `preload=on`.
+    pub(super) script: Option<Vec<u8>>,
     /// Starts that failed, one after the other.
     pub(super) failures: u32,
     /// Processes that ended soon after they were ready, one after the other.
@@ -50,7 +52,7 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) fn want_set(&mut self, group: u32, name: Vec<u8>) {
+    pub(super) fn want_set(&mut self, group: u32, name: Vec<u8>, script: Vec<u8>) {
         let group = group as usize;
         let Some(plan) = self.plans.get(group) else { return };
         if self.is_stopping || plan.group.shares_processes() {
@@ -75,6 +77,9 @@ impl Supervisor<'_> {
         } else {
             self.open_set(group, index as u32, Some(name.clone()));
         }
+        if let Some(set) = self.sets[group].get_mut(index).filter(|_| !script.is_empty()) {
+            set.script = Some(script);
+        }
         log::server(
             plan.server,
             Level::Info,
@@ -87,6 +92,16 @@ impl Supervisor<'_> {
             ),
         );
         plan.group.announce();
+    }
+
+    /// A process of the set has started as it should.
+    pub(super) fn start_succeeded(&mut self, group: usize, set: usize) {
+        let Some(state) = self.sets[group].get_mut(set) else { return };
+        state.failures = 0;
+        state.not_before = None;
+        if let Some(published) = self.plans[group].group.region().set(set as u32) {
+            published.publish_failing(false);
+        }
     }
 
     /// A process of the set could not be started, or ended before it was ready.
