@@ -138,6 +138,13 @@ def test_application_is_loaded_once_for_all_processes(site):
     assert site.loaded == [template.pid]
 
 
+def test_more_processes_than_are_asked_for_at_a_time(site):
+    site = site("processes=40 threads=1")
+    site.wait_ready(40)
+    assert len(site.workers) == 40
+    assert len(site.loaded) == 1
+
+
 def test_memory_of_what_was_loaded_is_shared(site):
     size = 50
     site = site("processes=3 threads=1", megabytes=size)
@@ -319,6 +326,20 @@ def test_stop_leaves_nothing(site):
     site.wait_ready(3)
     assert site.server.stop() == []
     assert site.server.tree.processes() == []
+
+
+def test_processes_that_are_killed_while_they_are_forked_anew(site):
+    """Each takes its place, under load, and nobody is left over."""
+    site = site("processes=4 threads=2 graceful-timeout=1")
+    site.wait_ready(4)
+    (template,) = site.templates
+    for _ in range(10):
+        for worker in site.workers[:3]:
+            os.kill(worker.pid, signal.SIGTERM)
+        assert site.server.get("/").status == 200
+    wait_until(lambda: len(site.workers) == 4, "four processes")
+    assert site.templates == [template]
+    assert len(site.loaded) == 1
 
 
 def test_stop_while_processes_are_forked_leaves_nothing(site):

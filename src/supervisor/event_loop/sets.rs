@@ -39,6 +39,8 @@ pub(super) struct Set {
 
 impl Supervisor<'_> {
     pub(super) fn open_set(&mut self, group: usize, index: u32, name: Option<Vec<u8>>) {
+        // One of another application group.
+        self.dismiss_template_of(group, index as usize);
         let Some(plan) = self.plans.get(group) else { return };
         if let Some(published) = plan.group.region().set(index) {
             match &name {

@@ -22,6 +22,9 @@ use crate::supervisor::process::{self, Role};
 /// Longest time in which a template forks a worker and says so.
 const FORK_LIMIT: Duration = Duration::from_secs(10);
 
+/// Processes that a template is asked for at a time: what is sent to it must fit into its socket.
+const MAX_BIRTHS: usize = 16;
+
 /// Slot of a process that has none, as it takes no requests.
 const NO_SLOT: u32 = u32::MAX;
 
@@ -64,10 +67,9 @@ impl Supervisor<'_> {
         if self.processes.get(&key).is_some_and(|template| template.is_blank) {
             return self.load(key);
         }
-        for _ in 0..missing {
-            self.ask_for_worker(key)?;
-        }
-        Ok(())
+        let asked = self.births.iter().filter(|birth| birth.template == key).count();
+        let more = missing.min(MAX_BIRTHS.saturating_sub(asked));
+        (0..more).try_for_each(|_| self.ask_for_worker(key))
     }
 
     /// The template of a set, and how far it is.
