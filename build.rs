@@ -135,6 +135,7 @@ const VARS: &[&str] = &[
     "APR_BLOCK_READ",
     "APR_NONBLOCK_READ",
     "APR_EOF",
+    "APR_EGENERAL",
     "APR_SUCCESS",
     "APR_TIMEUP",
     "APR_HOOK_.*",

@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use super::body_spool::BodySpool;
 use super::directive::new_relic;
 use super::environment::{self, Variable};
 use super::words::{self, Words, text};
@@ -135,6 +136,8 @@ pub(crate) struct Options {
     pub(crate) response_buffer_size: u32,
     /// `response-flush-delay=`, milliseconds.
     pub(crate) response_flush_delay: u32,
+    /// `body-spool=`.
+    pub(crate) body_spool: BodySpool,
     /// `isolation=`.
     pub(crate) isolation: Isolation,
     /// `retry=`.
@@ -194,6 +197,7 @@ impl Default for Options {
             header_buffer_size: 0,
             response_buffer_size: 0,
             response_flush_delay: 5,
+            body_spool: BodySpool::default(),
             isolation: Isolation::Process,
             retry: Retry::Unstarted,
             application_groups: 16,
@@ -237,6 +241,8 @@ enum Setter {
     Isolation(fn(&mut Options, Isolation)),
     /// `unstarted` or `idempotent`.
     Retry(fn(&mut Options, Retry)),
+    /// A size, and perhaps `,disk`.
+    BodySpool(fn(&mut Options, BodySpool)),
 }
 
 /// One option of WSGIDaemonProcess.
@@ -586,6 +592,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         setter: seconds!(response_flush_delay),
     },
     DaemonOption {
+        name: "body-spool",
+        default: "1M",
+        meaning: "Size up to which a request body of known length is read before a thread is taken for the request, so that slow senders hold none; K, M and G may stand behind the number, 0 is off. With `,disk` behind it, longer and chunked bodies are read first, too: what is beyond the size goes into a temporary file, which LimitRequestBody bounds. A body whose sender expects `100 Continue` is never read first. Memory of an httpd child: at most its threads times the size",
+        setter: Setter::BodySpool(|options, value| options.body_spool = value),
+    },
+    DaemonOption {
         name: "isolation",
         default: "process",
         meaning: "Whether application groups get processes or sub-interpreters of their own",
@@ -754,6 +766,7 @@ fn set(
             b"idempotent" => store(options, Retry::Idempotent),
             _ => return Err("it must be unstarted or idempotent".into()),
         },
+        Setter::BodySpool(store) => store(options, BodySpool::parse(value)?),
     }
     Ok(())
 }
@@ -814,6 +827,7 @@ mod tests {
             ("x server-metrics=yes", "On or Off"),
             ("x isolation=thread", "process or interpreter"),
             ("x retry=always", "unstarted or idempotent"),
+            ("x body-spool=1T", "512K"),
             ("x script-user=www-data script-group=www-data", "only one of"),
             ("x script-user=nobody-at-all", "nobody-at-all"),
             ("x chroot=/srv", "started as root"),

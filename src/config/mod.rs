@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod alias;
+pub(crate) mod body_spool;
 pub(crate) mod daemon_process;
 pub(crate) mod directive;
 pub(crate) mod environment;

@@ -7,15 +7,16 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use mod_wsgi_protocol::frame::{self, BodyError, Kind, Reject};
+use mod_wsgi_protocol::frame::{self, Kind, Reject};
 use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
+use super::body::RequestBody;
 use super::choice::{self, Chosen};
 use super::connection::{Connection, Failure, Patience, Receiver};
 use super::retry::Retries;
 use super::{Child, Group, failure};
-use crate::httpd::body::BodyReader;
+use crate::httpd::body;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::os::wait_readable;
@@ -137,6 +138,14 @@ fn run<'a>(
         seconds => seconds,
     };
     let timeout = Duration::from_secs(socket_timeout.into());
+
+    let mut body = RequestBody::new(request);
+    // What a hook is asked with stands where a body would.
+    if work.takes_body()
+        && let Err(error) = body.collect(options.body_spool)
+    {
+        return body.failed(&error);
+    }
     // A process that is starting is waited for as one that is slow; one that cannot be connected,
     // as `connect-timeout` says.
     let wait = socket_timeout.max(options.connect_timeout);
@@ -149,19 +158,6 @@ fn run<'a>(
     };
     let wait = Duration::from_secs(wait.into());
     let mut deadline = Instant::now() + wait;
-
-    let mut body = BodyReader::new(*request);
-    let announced = announced_length(request);
-    let collected = if work.takes_body() {
-        collect(request, &mut body, announced)
-    } else {
-        // What a hook is asked with stands where a body would.
-        Ok(Some(Vec::new()))
-    };
-    let mode = match collected {
-        Ok(mode) => mode,
-        Err(error) => return body_failed(request, error),
-    };
     let mut slot = Slot::take(group, child);
     let mark = child.mark();
 
@@ -170,17 +166,19 @@ fn run<'a>(
     let delivery = Delivery {
         slot: slot.index,
         mark,
-        body: if mode.is_some() { Body::Whole } else { Body::Pulled },
-        content_length: announced.unwrap_or(-1),
+        body: if !work.takes_body() || body.is_whole_in_first_part() {
+            Body::Whole
+        } else {
+            Body::Pulled
+        },
+        content_length: body.announced().unwrap_or(-1),
         queue_start: now(),
         group: Some(group),
     };
     if !work.write(request, &delivery, frame) {
         return 500;
     }
-    if let Some(initial) = mode {
-        frame.extend_from_slice(&initial);
-    }
+    frame.extend_from_slice(body.first_part());
 
     let script = group.path_inside(work.script()).unwrap_or_default();
     let set = match choice::find_set(group, child, work.application_group(), script, deadline) {
@@ -211,6 +209,7 @@ fn run<'a>(
         };
         slot.describe(&chosen, request);
         receiver.reset();
+        body.rewind();
         let mut exchange = Exchange {
             request,
             connection: &connection,
@@ -218,16 +217,12 @@ fn run<'a>(
             responder,
             body: &mut body,
             is_hook: !work.takes_body(),
-            client_stalled: false,
-            has_given_body: false,
             timeout,
             pace,
             unflushed: None,
             chosen: &chosen,
         };
-        let attempted = exchange.run(frame);
-        let has_given_body = exchange.has_given_body;
-        match attempted {
+        match exchange.run(frame) {
             Attempt::Done => {
                 if !receiver.has_leftovers() {
                     child.return_connection(group.index, chosen.process, connection);
@@ -255,8 +250,15 @@ fn run<'a>(
                 );
                 avoid.push(chosen.serial);
             }
+            // The process did not wait for a client as long as httpd did.
+            Attempt::Broken(Failure::Closed)
+                if responder.is_waiting() && body.refused().is_some() =>
+            {
+                return body.failed_midway();
+            }
             Attempt::Broken(failure) => {
-                let unstarted = responder.is_waiting() && !slot.may_have_started(mark);
+                let unstarted =
+                    responder.is_waiting() && !slot.may_have_started(mark) && body.rewind();
                 if unstarted && matches!(failure, Failure::Closed) {
                     if was_idle {
                         // Perhaps the connection was at its end and not the process.
@@ -269,7 +271,7 @@ fn run<'a>(
                 let has_closed = matches!(failure, Failure::Closed);
                 if has_closed
                     && responder.is_waiting()
-                    && retries.allow(task, &chosen, has_given_body)
+                    && retries.allow(task, &chosen, !body.rewind())
                 {
                     // What ran is told already, and the mark is to mean the next process.
                     slot.clear();
@@ -288,58 +290,6 @@ fn run<'a>(
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
-}
-
-/// Content-Length, or None when there is no body or its length is not known.
-fn announced_length(request: &Request<'_>) -> Option<i64> {
-    let value = request.headers()?.get(c"Content-Length")?;
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
-}
-
-/// Reads a small body of known length before a thread of a process is taken for it. Returns it, or
-/// None when the body is to be pulled.
-fn collect(
-    request: &Request<'_>,
-    body: &mut BodyReader<'_>,
-    announced: Option<i64>,
-) -> Result<Option<Vec<u8>>, BodyError> {
-    let is_chunked =
-        request.headers().is_some_and(|headers| headers.get(c"Transfer-Encoding").is_some());
-    match announced {
-        None if !is_chunked => Ok(Some(Vec::new())),
-        Some(0) if !is_chunked => Ok(Some(Vec::new())),
-        Some(length)
-            if !is_chunked
-                && !request.expects_continue()
-                && usize::try_from(length)
-                    .is_ok_and(|length| length <= frame::MAX_INITIAL_BODY) =>
-        {
-            let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-            // An input filter may make more of it than was announced.
-            while !body.read(frame::MAX_INITIAL_BODY, &mut data)? {
-                if data.len() > frame::MAX_DATA {
-                    return Err(BodyError::TooLarge);
-                }
-            }
-            Ok(Some(data))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn body_failed(request: &Request<'_>, error: BodyError) -> i32 {
-    let (level, status, text) = match error {
-        BodyError::Aborted => (Level::Info, 400, "the client closed the connection"),
-        BodyError::TimedOut => (Level::Error, 408, "the client sent nothing in time"),
-        BodyError::TooLarge => (Level::Error, 413, "it is longer than LimitRequestBody"),
-        BodyError::Failed => (Level::Error, 400, "it is malformed"),
-    };
-    log::request(
-        request,
-        level,
-        format!("WSGI0126: The request body cannot be read: {text}").as_bytes(),
-    );
-    status
 }
 
 fn connect(group: &Group, chosen: &Chosen<'_>) -> Result<Connection, Failure> {
@@ -362,13 +312,9 @@ struct Exchange<'x, 'a> {
     /// What becomes of it.
     responder: &'x mut Responder<'a>,
     /// The request body.
-    body: &'x mut BodyReader<'a>,
+    body: &'x mut RequestBody<'a>,
     /// A hook is asked, and no application run.
     is_hook: bool,
-    /// The client sent nothing of the body in time.
-    client_stalled: bool,
-    /// The process got parts of the body that are not in the request's frame.
-    has_given_body: bool,
     /// For each read and write.
     timeout: Duration,
     /// When what was passed on is flushed.
@@ -439,9 +385,11 @@ impl Exchange<'_, '_> {
                 },
                 Kind::Log => self.responder.log(self.receiver.payload(&header)),
                 Kind::End => self.responder.end(header.flags & frame::INCOMPLETE != 0),
-                // What the application made of it is not what went wrong.
-                Kind::Error if self.client_stalled => self.responder.error(&408_u16.to_le_bytes()),
-                Kind::Error => self.responder.error(self.receiver.payload(&header)),
+                Kind::Error => match self.body.refused() {
+                    // What the application made of it is not what went wrong.
+                    Some(error) => self.responder.error(&body::status(error).to_le_bytes()),
+                    None => self.responder.error(self.receiver.payload(&header)),
+                },
                 Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
                 Kind::Lookup if self.is_hook => match self.answer_lookup(&header) {
                     Ok(()) => Ok(()),
@@ -454,17 +402,24 @@ impl Exchange<'_, '_> {
                     }
                     let wanted = Reader::new(self.receiver.payload(&header)).u32();
                     match wanted {
-                        Ok(wanted) => match self.answer_pull(wanted) {
-                            Ok(()) => Ok(()),
-                            Err(failure) => return Attempt::Broken(failure),
-                        },
+                        Ok(wanted) => {
+                            match self.body.answer_pull(self.connection, wanted, self.timeout) {
+                                Ok(()) => {
+                                    if self.body.is_answered() {
+                                        self.responder.httpd_has_answered();
+                                    }
+                                    Ok(())
+                                }
+                                Err(failure) => return Attempt::Broken(failure),
+                            }
+                        }
                         Err(error) => Err(Problem::Protocol(error)),
                     }
                 }
                 Kind::Reject => {
                     let reason = self.receiver.payload(&header).first().copied();
                     match reason.and_then(Reject::from_u8) {
-                        Some(reason) if self.responder.is_waiting() => {
+                        Some(reason) if self.responder.is_waiting() && self.body.rewind() => {
                             return Attempt::Rejected(reason);
                         }
                         _ => Err(protocol("rejection")),
@@ -529,27 +484,6 @@ impl Exchange<'_, '_> {
             payload.extend_from_slice(value.get(..frame::MAX_DATA - 1).unwrap_or(value));
         }
         self.connection.send(Kind::Value, 0, &payload, Some(self.timeout))
-    }
-
-    fn answer_pull(&mut self, wanted: u32) -> Result<(), Failure> {
-        let limit = (wanted as usize).min(frame::MAX_DATA);
-        let mut data = Vec::with_capacity(limit);
-        let result = if limit == 0 {
-            self.body.provoke_continue().map(|()| self.body.is_at_end())
-        } else {
-            self.has_given_body = true;
-            self.body.read(limit, &mut data)
-        };
-        match result {
-            Ok(at_end) => {
-                let flags = if at_end { frame::LAST } else { 0 };
-                self.connection.send(Kind::Body, flags, &data, Some(self.timeout))
-            }
-            Err(error) => {
-                self.client_stalled = error == BodyError::TimedOut;
-                self.connection.send(Kind::BodyError, 0, &[error as u8], Some(self.timeout))
-            }
-        }
     }
 }
 

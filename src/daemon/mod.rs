@@ -4,6 +4,7 @@
 //! (`supervisor`); both sides share a [`Group`].
 #![forbid(unsafe_code)]
 
+mod body;
 pub(crate) mod child;
 pub(crate) mod choice;
 pub(crate) mod claims;

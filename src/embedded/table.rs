@@ -14,7 +14,7 @@ use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use parking_lot::Mutex;
 
 use super::{Plan, interpreter};
-use crate::httpd::body::BodyReader;
+use crate::httpd::body::{self, BodyReader};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
@@ -29,6 +29,8 @@ struct Exchange<'x, 'a> {
     request: Request<'a>,
     /// Its body.
     body: BodyReader<'a>,
+    /// Why the application was given no more of it.
+    refused: Option<BodyError>,
     /// What becomes of its response.
     responder: &'x mut Responder<'a>,
 }
@@ -111,7 +113,8 @@ pub(crate) fn handle<'a>(
     if !work.write(request, &delivery, &mut frame) {
         return 500;
     }
-    let mut exchange = Exchange { request: *request, body: BodyReader::new(*request), responder };
+    let mut exchange =
+        Exchange { request: *request, body: BodyReader::new(*request), refused: None, responder };
     // SAFETY: the table's function takes a pointer that it gives back to our functions only, on
     // this thread and before it returns, and `length` bytes of a frame.
     unsafe {
@@ -162,7 +165,7 @@ unsafe extern "C" fn read_body(request: *mut c_void, buffer: *mut u8, length: us
         let result = if length == 0 {
             exchange.body.provoke_continue().map(|()| Vec::new())
         } else {
-            let mut data = Vec::new();
+            let mut data = Vec::with_capacity(length.min(frame::MAX_DATA));
             exchange.body.read(length, &mut data).map(|_| data)
         };
         match result {
@@ -174,7 +177,13 @@ unsafe extern "C" fn read_body(request: *mut c_void, buffer: *mut u8, length: us
                 }
                 isize::try_from(count).unwrap_or(failed)
             }
-            Err(error) => -(error as isize),
+            Err(error) => {
+                exchange.refused = Some(error);
+                if exchange.body.is_answered() {
+                    exchange.responder.httpd_has_answered();
+                }
+                -(error as isize)
+            }
         }
     })
 }
@@ -195,7 +204,11 @@ unsafe extern "C" fn send(
             Some(Kind::Head) => exchange.responder.head(payload, last, !last),
             Some(Kind::Data) => exchange.responder.data(&[payload], last, !last),
             Some(Kind::End) => exchange.responder.end(flags & frame::INCOMPLETE != 0),
-            Some(Kind::Error) => exchange.responder.error(payload),
+            Some(Kind::Error) => match exchange.refused {
+                // What the application made of it is not what went wrong.
+                Some(error) => exchange.responder.error(&body::status(error).to_le_bytes()),
+                None => exchange.responder.error(payload),
+            },
             Some(Kind::Answer) => exchange.responder.answer(payload),
             _ => return -1,
         };

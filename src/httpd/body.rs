@@ -12,21 +12,43 @@ pub(crate) struct BodyReader<'a> {
     request: Request<'a>,
     /// What filters gave beyond what was asked for.
     left: Vec<u8>,
+    /// What filters fill, made once: each costs memory of the request, which lasts as long as it.
+    brigade: *mut sys::apr_bucket_brigade,
     /// The end was seen.
     ended: bool,
     /// Why it cannot be read further.
     failed: Option<BodyError>,
+    /// httpd's filter has sent an error document for that.
+    is_answered: bool,
 }
 
 impl<'a> BodyReader<'a> {
     /// A reader; nothing is read yet.
     pub(crate) fn new(request: Request<'a>) -> Self {
-        Self { request, left: Vec::new(), ended: false, failed: None }
+        Self {
+            request,
+            left: Vec::new(),
+            brigade: std::ptr::null_mut(),
+            ended: false,
+            failed: None,
+            is_answered: false,
+        }
+    }
+
+    /// Whose body it is.
+    pub(crate) fn request(&self) -> &Request<'a> {
+        &self.request
     }
 
     /// Whether everything has been read.
     pub(crate) fn is_at_end(&self) -> bool {
         self.ended && self.left.is_empty()
+    }
+
+    /// Whether httpd has sent an error document itself, because of what it read: nothing may be sent
+    /// behind that, and its handler returns [`ANSWERED`].
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Appends up to `limit` bytes to `out`, at least one unless the body is at its end. Returns
@@ -35,19 +57,25 @@ impl<'a> BodyReader<'a> {
     /// # Errors
     /// Why the body cannot be read further, again at every later call.
     pub(crate) fn read(&mut self, limit: usize, out: &mut Vec<u8>) -> Result<bool, BodyError> {
-        while !self.ended && self.left.is_empty() {
-            self.fill(limit.max(1), true)?;
+        let start = out.len();
+        let kept = limit.min(self.left.len());
+        out.extend_from_slice(self.left.get(..kept).unwrap_or_default());
+        self.left.drain(..kept);
+        while !self.ended && limit > 0 && out.len() == start {
+            self.fill(limit, true, out)?;
         }
         // httpd gives one socket buffer at a time: take what else is there already.
-        while !self.ended && self.left.len() < limit && self.failed.is_none() {
-            let before = self.left.len();
+        while !self.ended && out.len() - start < limit && self.failed.is_none() {
+            let before = out.len();
             // An error is kept and told at the next call: what came before it counts.
-            if self.fill(limit - before, false).is_err() || self.left.len() == before {
+            if self.fill(limit - (before - start), false, out).is_err() || out.len() == before {
                 break;
             }
         }
-        let count = limit.min(self.left.len());
-        out.extend(self.left.drain(..count));
+        if let Some(beyond) = out.get(start + limit..).filter(|beyond| !beyond.is_empty()) {
+            self.left.extend_from_slice(beyond);
+            out.truncate(start + limit);
+        }
         Ok(self.is_at_end())
     }
 
@@ -59,23 +87,29 @@ impl<'a> BodyReader<'a> {
         if self.ended || !self.left.is_empty() || !self.request.expects_continue() {
             return Ok(());
         }
-        self.fill(8192, false)
+        let mut left = std::mem::take(&mut self.left);
+        let result = self.fill(8192, false, &mut left);
+        self.left = left;
+        result
     }
 
-    fn fill(&mut self, limit: usize, wait: bool) -> Result<(), BodyError> {
+    fn fill(&mut self, limit: usize, wait: bool, out: &mut Vec<u8>) -> Result<(), BodyError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let Some(pool) = self.request.pool() else { return Err(BodyError::Failed) };
         let mode = if wait { sys::APR_BLOCK_READ } else { sys::APR_NONBLOCK_READ };
         let limit = sys::apr_off_t::try_from(limit).unwrap_or(8192);
-        // SAFETY: the brigade is of the request's pool and the connection's allocator, used by this
-        // thread only, and cleaned before it is given up. Bucket data are copied before their
-        // bucket is deleted.
+        // SAFETY: the brigade is of the request's pool, which lives as long as the request that
+        // `self` borrows, and the connection's allocator; it is used by this thread only, and empty
+        // between calls. Bucket data are copied before their bucket is deleted.
         unsafe {
             let record = self.request.as_ptr();
-            let brigade =
-                sys::apr_brigade_create(pool.as_ptr(), (*(*record).connection).bucket_alloc);
+            if self.brigade.is_null() {
+                self.brigade =
+                    sys::apr_brigade_create(pool.as_ptr(), (*(*record).connection).bucket_alloc);
+            }
+            let brigade = self.brigade;
             let status = sys::ap_get_brigade(
                 (*record).input_filters,
                 brigade,
@@ -103,7 +137,7 @@ impl<'a> BodyReader<'a> {
                     if status != sys::APR_SUCCESS {
                         result = Err(self.reason(status));
                     } else if length > 0 && !data.is_null() {
-                        self.left.extend_from_slice(std::slice::from_raw_parts(
+                        out.extend_from_slice(std::slice::from_raw_parts(
                             data.cast::<u8>(),
                             length,
                         ));
@@ -119,18 +153,35 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    fn reason(&self, status: sys::apr_status_t) -> BodyError {
+    fn reason(&mut self, status: sys::apr_status_t) -> BodyError {
         // SAFETY: compares an integer.
         if unsafe { sys::mod_wsgi_shim_is_timeup(status) } != 0 {
             BodyError::TimedOut
         } else if status == libc::ENOSPC {
             // ap_http_filter's way to say that LimitRequestBody is passed.
             BodyError::TooLarge
-        } else if status == sys::AP_FILTER_ERROR || status == libc::EINVAL {
+        } else if status == sys::AP_FILTER_ERROR {
+            // ap_http_filter answers malformed chunks, and chunks beyond LimitRequestBody, before it
+            // returns (bail_out_on_error in http_filters.c).
+            self.is_answered = true;
+            if self.request.status() == 413 { BodyError::TooLarge } else { BodyError::Failed }
+        } else if status == libc::EINVAL || status == sys::APR_EGENERAL {
             BodyError::Failed
         } else {
             BodyError::Aborted
         }
+    }
+}
+
+/// What httpd's handler returns when a filter has answered.
+pub(crate) const ANSWERED: i32 = sys::AP_FILTER_ERROR;
+
+/// The HTTP status that says why a body cannot be read.
+pub(crate) fn status(error: BodyError) -> u16 {
+    match error {
+        BodyError::Aborted | BodyError::Failed => 400,
+        BodyError::TimedOut => 408,
+        BodyError::TooLarge => 413,
     }
 }
 

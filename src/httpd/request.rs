@@ -156,6 +156,11 @@ impl<'a> Request<'a> {
         self.record().request_time
     }
 
+    /// Status of its response, as far as that is known.
+    pub(crate) fn status(&self) -> i32 {
+        self.record().status
+    }
+
     /// Whether it is HEAD.
     pub(crate) fn is_head(&self) -> bool {
         self.record().header_only != 0

@@ -11,6 +11,7 @@ use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::response::Head;
 use mod_wsgi_protocol::wire::{DecodeError, Reader};
 
+use crate::httpd::body;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::response::{Gone, Repeats, Sender, Taken, take_head};
@@ -96,6 +97,8 @@ pub(crate) struct Responder<'a> {
     state: State,
     /// What the hook said.
     answer: Option<Answer>,
+    /// httpd has answered itself: what comes is thrown away.
+    is_answered: bool,
 }
 
 impl<'a> Responder<'a> {
@@ -108,6 +111,7 @@ impl<'a> Responder<'a> {
             expected: Expected::Response(manner),
             state: State::Waiting,
             answer: None,
+            is_answered: false,
         })
     }
 
@@ -119,7 +123,16 @@ impl<'a> Responder<'a> {
             expected: Expected::Answer,
             state: State::Waiting,
             answer: None,
+            is_answered: false,
         })
+    }
+
+    /// httpd has answered itself, because of what it read of the body: nothing may follow.
+    pub(crate) fn httpd_has_answered(&mut self) {
+        self.is_answered = true;
+        if matches!(self.state, State::Sending | State::Redirecting(_)) {
+            self.state = State::Overriding(500);
+        }
     }
 
     /// Whether nothing of the response has come yet.
@@ -136,6 +149,10 @@ impl<'a> Responder<'a> {
             return Err(OUT_OF_ORDER);
         };
         let head = Head::decode(payload)?;
+        if self.is_answered {
+            self.state = State::Overriding(500);
+            return self.pass(head.data, last, flush);
+        }
         if let Some(name) = too_long(&head, manner.header_limit) {
             let text = format!(
                 "WSGI0144: Response header '{}' is longer than header-buffer-size allows ({})",
@@ -313,6 +330,7 @@ impl<'a> Responder<'a> {
     /// What the handler returns; `otherwise` when no response came.
     pub(crate) fn finish(&self, otherwise: i32) -> i32 {
         match self.state {
+            _ if self.is_answered => body::ANSWERED,
             State::Done(status) => status,
             State::Waiting => otherwise,
             State::Overriding(status) => i32::from(status),

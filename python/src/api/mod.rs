@@ -38,6 +38,8 @@ pub(crate) struct Constants {
     pub(crate) modules: Kept,
     /// `mod_wsgi.FileWrapper`.
     pub(crate) file_wrapper: Kept,
+    /// `mod_wsgi.ClientDisconnected`.
+    pub(crate) client_disconnected: Kept,
     /// `mod_wsgi.RequestTimeout`.
     pub(crate) request_timeout: Kept,
     /// What environs have in common.
@@ -217,6 +219,7 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
         text_io_wrapper: py.import(c"io")?.attribute(py, c"TextIOWrapper")?.keep(py),
         modules: py.sys(c"modules")?.keep(py),
         file_wrapper: file_wrapper.keep(py),
+        client_disconnected: taken(c"ClientDisconnected")?.keep(py),
         request_timeout: taken(c"RequestTimeout")?.keep(py),
         template,
         event_callbacks: taken(c"event_callbacks")?.keep(py),

@@ -17,6 +17,10 @@ class RequestTimeout(BaseException):
     """Raised in the thread of a request that ran for too long."""
 
 
+class ClientDisconnected(ConnectionAbortedError):
+    """Raised by reading `wsgi.input` when the client went away before its body was there."""
+
+
 class FileWrapper:
     """Wraps a file-like object for `wsgi.file_wrapper` (PEP 3333)."""
 

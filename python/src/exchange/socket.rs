@@ -158,6 +158,10 @@ impl FrameBuffer {
         self.bytes.get_mut(self.filled..size).unwrap_or_default()
     }
 
+    fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     /// The payload of the frame.
     pub(crate) fn payload(&self) -> &[u8] {
         self.bytes.get(HEADER_SIZE..self.filled).unwrap_or_default()
@@ -205,7 +209,12 @@ impl SocketExchange {
     }
 
     fn receive_body(&self, frame: &mut FrameBuffer) -> Result<bool, ReadError> {
-        let header = self.receive_answer(frame)?;
+        let header = match self.receive_answer(frame) {
+            // httpd waits for the client, perhaps as long as we do for httpd: it shall be able to
+            // say that the client is too slow.
+            Err(ReadError::TimedOut) if frame.is_empty() => self.receive_answer(frame),
+            header => header,
+        }?;
         match header.kind {
             Kind::Body => Ok(header.flags & LAST == 0),
             Kind::BodyError => Err(ReadError::Refused(BodyError::from_u8(

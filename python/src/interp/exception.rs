@@ -20,6 +20,8 @@ pub(crate) enum Class {
     Runtime,
     /// `SystemExit`.
     SystemExit,
+    /// `TimeoutError`.
+    Timeout,
     /// `TypeError`.
     Type,
     /// `ValueError`.
@@ -36,6 +38,7 @@ impl Class {
                 Self::Os => ffi::PyExc_OSError,
                 Self::Runtime => ffi::PyExc_RuntimeError,
                 Self::SystemExit => ffi::PyExc_SystemExit,
+                Self::Timeout => ffi::PyExc_TimeoutError,
                 Self::Type => ffi::PyExc_TypeError,
                 Self::Value => ffi::PyExc_ValueError,
             }
@@ -59,6 +62,15 @@ impl<'py> Attached<'py> {
     pub(crate) fn raise(self, class: Class, message: &str) -> Raised {
         let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
         // SAFETY: PyErr_SetString wants a class and terminated UTF-8.
+        unsafe { ffi::PyErr_SetString(class.as_ptr(), message.as_ptr()) }
+        Raised
+    }
+
+    /// As [`Self::raise`], for a class of ours.
+    pub(crate) fn raise_of(self, class: &Object<'py>, message: &str) -> Raised {
+        let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
+        // SAFETY: PyErr_SetString wants an object, and raises SystemError when it is no class of
+        // exceptions, and terminated UTF-8.
         unsafe { ffi::PyErr_SetString(class.as_ptr(), message.as_ptr()) }
         Raised
     }

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use mod_wsgi_protocol::frame::MAX_DATA;
+use mod_wsgi_protocol::frame::{BodyError, MAX_DATA};
 
 use super::call::{Call, request_is_over};
 use crate::exchange::{Exchange, ReadError};
 use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, ITERATE_ITSELF, Method, MethodDefinition,
-    NativeClassDefinition, Object, PyResult, SlotDefinition, This, method, next_item,
+    NativeClassDefinition, Object, PyResult, Raised, SlotDefinition, This, method, next_item,
 };
 
 /// The body of a request, as far as it has come.
@@ -142,9 +142,7 @@ impl Input {
                 body.length += count as u64;
                 Ok(bytes)
             }
-            Err(error) => {
-                Err(py.raise(Class::Os, &format!("mod_wsgi request data read error: {error}")))
-            }
+            Err(error) => Err(raise(py, error)),
         }
     }
 
@@ -171,6 +169,20 @@ impl Input {
             |body| !body.more || body.unread().contains(&b'\n'),
             |body, exchange| body.fill_line(exchange, limit),
         )
+    }
+}
+
+/// What reading raises; all of these are OSError.
+fn raise(py: Attached<'_>, error: ReadError) -> Raised {
+    let text = format!("mod_wsgi request data read error: {error}");
+    match (error, py.interpreter().constants()) {
+        (ReadError::Refused(BodyError::Aborted), Some(constants)) => {
+            py.raise_of(&constants.client_disconnected.get(py), &text)
+        }
+        (ReadError::Refused(BodyError::TimedOut) | ReadError::TimedOut, _) => {
+            py.raise(Class::Timeout, &text)
+        }
+        _ => py.raise(Class::Os, &text),
     }
 }
 
@@ -281,8 +293,6 @@ impl NativeClassDefinition for Input {
 #[cfg(test)]
 mod tests {
     use std::os::fd::BorrowedFd;
-
-    use mod_wsgi_protocol::frame::BodyError;
 
     use super::*;
     use crate::exchange::{Frame, Gone, Progress};

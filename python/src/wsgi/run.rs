@@ -386,6 +386,15 @@ impl<'py> Run<'_, 'py> {
             log_text(py, Level::Info, &text);
             return self.call.ending_of_failure(py, 504);
         }
+        if exception.is_of(&constants.client_disconnected.get(py)) {
+            let text = format!(
+                "mod_wsgi request data read error: the client closed the connection before WSGI \
+                 script '{}' had read the request body",
+                self.context().script()
+            );
+            log_text(py, Level::Info, &text);
+            return self.call.ending_of_failure(py, 500);
+        }
         log_exception(py, &exception, &self.context());
         self.call.ending_of_failure(py, 500)
     }
