@@ -55,7 +55,10 @@ pub(crate) fn handle<'a>(
     BUFFERS.with(|buffers| match buffers.try_borrow_mut() {
         Ok(mut buffers) => {
             let (frame, receiver) = &mut *buffers;
-            run(&task, responder, frame, receiver)
+            let result = run(&task, responder, frame, receiver);
+            // Descriptors that nobody asked for do not stay until the thread's next request.
+            receiver.reset();
+            result
         }
         // A request inside a request of the same thread (an internal redirect).
         Err(_) => run(&task, responder, &mut Vec::new(), &mut Receiver::default()),

@@ -4,6 +4,7 @@
 //! with one frame, which is kept for who asked.
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use mod_wsgi_protocol::hook::Answer;
@@ -151,7 +152,7 @@ impl<'a> Responder<'a> {
         let head = Head::decode(payload)?;
         if self.is_answered {
             self.state = State::Overriding(500);
-            return self.pass(head.data, last, flush);
+            return self.pass(&[head.data], last, flush);
         }
         if let Some(name) = too_long(&head, manner.header_limit) {
             let text = format!(
@@ -222,10 +223,15 @@ impl<'a> Responder<'a> {
         let (offset, length) = (reader.u64()?, reader.u64()?);
         match self.state {
             State::Sending => {
+                // Reading a pipe or a device may wait, or not end.
+                let file = File::from(descriptor);
+                if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                    return Err(Problem::Protocol(DecodeError::Invalid("descriptor of a file")));
+                }
                 if whole {
                     self.state = State::Complete;
                 }
-                Ok(self.sender.send_file(descriptor, offset, length, flush, whole)?)
+                Ok(self.sender.send_file(file.into(), offset, length, flush, whole)?)
             }
             State::Redirecting(_) | State::Overriding(_) => Ok(()),
             State::Waiting | State::Complete | State::Done(_) => Err(OUT_OF_ORDER),
