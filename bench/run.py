@@ -204,7 +204,9 @@ class Running:
             # Often enough to meet every process.
             for _ in range(4 if scenario.is_download else 20):
                 try:
-                    connection.request("GET", f"/{scenario.name}")
+                    method = "POST" if scenario.posted else "GET"
+                    sent = b"x" * scenario.posted or None
+                    connection.request(method, f"/{scenario.name}", sent)
                     response = connection.getresponse()
                     status, body = response.status, response.read()
                 except (OSError, http.client.HTTPException) as error:
@@ -288,6 +290,7 @@ def by_wrk(running, scenario, connections, seconds):
             *("wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"),
             *("-s", str(BENCH / "report.lua")),
             f"http://127.0.0.1:{running.port}/{scenario.name}",
+            *(("--", str(scenario.posted)) if scenario.posted else ()),
         ],
         capture_output=True,
         text=True,

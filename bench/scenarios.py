@@ -22,6 +22,8 @@ class Scenario:
     """How many clients at once; as the command line says where this is empty."""
     is_download: bool = False
     """Whether bytes per second are what counts; download.py is the client then."""
+    posted: int = 0
+    """Bytes of the body of each request; 0 is GET."""
     file: str = ""
     """Name of a file with the body, which is made in ../files, as the scripts see it."""
 
@@ -41,4 +43,6 @@ SCENARIOS = (
         file="large.bin",
     ),
     Scenario("stream", "stream.wsgi", b"x" * BLOCK * 160, connections=(1, 4), is_download=True),
+    Scenario("post-64k", "post.wsgi", b"65536", connections=(16,), posted=64 << 10),
+    Scenario("post-1m", "post.wsgi", b"1048576", connections=(16,), posted=1 << 20),
 )
