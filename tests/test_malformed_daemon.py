@@ -50,7 +50,7 @@ def health(server):
     assert (server.get("/hello").status, server.get("/hello").body) == (200, b"Hello World!\n")
     assert ask(server, "whole").body == b"fine"
     assert {child.pid for child in server.httpd_children} == children
-    wait_until(lambda: descriptors(server) <= before + 3, lambda: f"{before} descriptors again: {[sorted(child.descriptors.values()) for child in server.httpd_children]}")
+    wait_until(lambda: descriptors(server) <= before + 3, lambda: f"{before} descriptors again")
 
 
 def descriptors(server) -> int:

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind, LAST};
+use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind, LAST, MAX_DATA};
 use mod_wsgi_protocol::wire::DecodeError;
 
 use super::Group;
@@ -84,8 +84,12 @@ impl Connection {
         let options = &group.options;
         let fd = socket::connect(&group.address(serial), deadline)?;
         // A refusal costs speed at the most; the process, which sets the same, says so.
-        let _ =
-            socket::set_buffers(fd.as_fd(), options.send_buffer_size, options.receive_buffer_size);
+        let send = match options.send_buffer_size {
+            // A frame of a request body goes at once, where the system allows as much.
+            0 => MAX_DATA as u32,
+            size => size,
+        };
+        let _ = socket::set_buffers(fd.as_fd(), send, options.receive_buffer_size);
         let uid = socket::peer_uid(fd.as_fd())?;
         if uid != group.listener_uid() {
             return Err(io::Error::new(

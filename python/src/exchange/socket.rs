@@ -36,6 +36,8 @@ pub(crate) enum FrameError {
     Malformed(DecodeError),
     /// The connection broke.
     Broken(io::Error),
+    /// The child says why there is no more of the body.
+    Refused(BodyError),
 }
 
 impl fmt::Display for FrameError {
@@ -46,6 +48,7 @@ impl fmt::Display for FrameError {
             Self::TimedOut => f.write_str("the rest of a frame did not come in time"),
             Self::Malformed(error) => write!(f, "{error}"),
             Self::Broken(error) => write!(f, "{error}"),
+            Self::Refused(_) => f.write_str("the body cannot be read"),
         }
     }
 }
@@ -158,10 +161,6 @@ impl FrameBuffer {
         self.bytes.get_mut(self.filled..size).unwrap_or_default()
     }
 
-    fn is_empty(&self) -> bool {
-        self.filled == 0
-    }
-
     /// The payload of the frame.
     pub(crate) fn payload(&self) -> &[u8] {
         self.bytes.get(HEADER_SIZE..self.filled).unwrap_or_default()
@@ -208,19 +207,46 @@ impl SocketExchange {
         })
     }
 
-    fn receive_body(&self, frame: &mut FrameBuffer) -> Result<bool, ReadError> {
-        let header = match self.receive_answer(frame) {
-            // httpd waits for the client, perhaps as long as we do for httpd: it shall be able to
-            // say that the client is too slow.
-            Err(ReadError::TimedOut) if frame.is_empty() => self.receive_answer(frame),
-            header => header,
-        }?;
+    /// Reads the answer to a `Pull`, its payload behind the end of `buffer`, for which `most` bytes
+    /// were asked.
+    fn receive_body(&self, buffer: &mut Vec<u8>, most: usize) -> Result<bool, FrameError> {
+        let start = buffer.len();
+        let mut bytes = [0; HEADER_SIZE];
+        let mut filled = 0;
+        let mut has_waited = false;
+        while let Some(head) = bytes.get_mut(filled..).filter(|head| !head.is_empty()) {
+            match self.connection.socket.receive_behind(head, buffer, most) {
+                Ok(Received::Bytes(count)) => filled += count,
+                Ok(Received::End) => return Err(FrameError::Truncated),
+                // httpd waits for the client, perhaps as long as we do for httpd: it shall be able
+                // to say that the client is too slow.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && filled == 0 && !has_waited =>
+                {
+                    has_waited = true;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let header = Header::decode(&bytes).map_err(FrameError::Malformed)?;
+        let end = start + header.length;
+        while let Some(lacking) = end.checked_sub(buffer.len()).filter(|lacking| *lacking > 0) {
+            match self.connection.socket.receive_behind(&mut [], buffer, lacking)? {
+                Received::Bytes(_) => {}
+                Received::End => return Err(FrameError::Truncated),
+            }
+        }
+        let malformed = |what| FrameError::Malformed(DecodeError::Invalid(what));
+        if buffer.len() > end {
+            return Err(malformed("frame that nobody asked for"));
+        }
         match header.kind {
             Kind::Body => Ok(header.flags & LAST == 0),
-            Kind::BodyError => Err(ReadError::Refused(BodyError::from_u8(
-                frame.payload().first().copied().unwrap_or(BodyError::Failed as u8),
-            ))),
-            _ => Err(ReadError::Broken),
+            Kind::BodyError => {
+                let reason = buffer.get(start).copied().unwrap_or(BodyError::Failed as u8);
+                Err(FrameError::Refused(BodyError::from_u8(reason)))
+            }
+            _ => Err(malformed("answer to a pull")),
         }
     }
 }
@@ -283,19 +309,25 @@ impl Exchange for SocketExchange {
         if self.connection.is_broken() {
             return Err(ReadError::Broken);
         }
-        let most = u32::try_from(most.min(MAX_DATA)).unwrap_or(0).to_le_bytes();
-        let pull = Frame { kind: Kind::Pull, flags: 0, parts: [&most, &[]] };
+        let most = most.min(MAX_DATA);
+        let wanted = u32::try_from(most).unwrap_or(0).to_le_bytes();
+        let pull = Frame { kind: Kind::Pull, flags: 0, parts: [&wanted, &[]] };
         self.send(&pull, 0).map_err(|Gone| ReadError::Broken)?;
-        let mut frame = FrameBuffer::default();
-        let result = self.receive_body(&mut frame);
-        match result {
-            Ok(_) => buffer.extend_from_slice(frame.payload()),
-            // After these nobody knows what the next bytes mean.
-            Err(ReadError::TimedOut | ReadError::Broken) => self.connection.set_broken(),
-            Err(ReadError::Refused(_)) => {}
-        }
-        result
+        let start = buffer.len();
+        self.receive_body(buffer, most).map_err(|error| {
+            buffer.truncate(start);
+            match error {
+                FrameError::Refused(reason) => return ReadError::Refused(reason),
+                // After all others nobody knows what the next bytes mean.
+                _ => self.connection.set_broken(),
+            }
+            match error {
+                FrameError::TimedOut => ReadError::TimedOut,
+                _ => ReadError::Broken,
+            }
+        })
     }
+
     fn look_up(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         if !self.is_hook || name.len() > Kind::Lookup.max_payload() {
             return Ok(None);

@@ -249,6 +249,48 @@ impl Socket {
         }
     }
 
+    /// Receives what is there, or waits for it: `head` is filled first, what is beyond goes behind the
+    /// end of `body`, at most `room` bytes. Returns how many bytes in all.
+    ///
+    /// # Errors
+    /// As for [`Self::receive`].
+    pub(crate) fn receive_behind(
+        &self,
+        head: &mut [u8],
+        body: &mut Vec<u8>,
+        room: usize,
+    ) -> io::Result<Received> {
+        body.reserve(room);
+        let spare = body.spare_capacity_mut();
+        let room = room.min(spare.len());
+        let mut parts = [
+            libc::iovec { iov_base: head.as_mut_ptr().cast(), iov_len: head.len() },
+            libc::iovec { iov_base: spare.as_mut_ptr().cast(), iov_len: room },
+        ];
+        loop {
+            // SAFETY: recvmsg writes within the two parts, whose lengths are those of `head` and of
+            // the memory behind the vector's end; all zero is a valid msghdr.
+            let result = unsafe {
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_iov = parts.as_mut_ptr();
+                message.msg_iovlen = parts.len();
+                libc::recvmsg(self.number(), &raw mut message, 0)
+            };
+            match checked(result) {
+                Ok(0) => return Ok(Received::End),
+                Ok(count) => {
+                    let beyond = count.saturating_sub(head.len()).min(room);
+                    // SAFETY: set_len wants initialised bytes within the capacity: recvmsg fills the
+                    // parts in order, so that many bytes behind the end were written.
+                    unsafe { body.set_len(body.len() + beyond) };
+                    return Ok(Received::Bytes(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Sends what can be sent of `parts`; with `descriptor`, that goes with the first byte.
     /// Without `wait` it does not block. Returns how many bytes went.
     ///

@@ -15,8 +15,8 @@ use mod_wsgi_protocol::frame::Kind;
 use mod_wsgi_protocol::log::{Entry, MAX_LINE, lines};
 use parking_lot::{Mutex, MutexGuard};
 
+use super::body::Body;
 use super::head::Head;
-use super::input::Body;
 use crate::exchange::{Exchange, Frame, Gone, Progress};
 use crate::interp::{Attached, Class, Interpreter, PyResult, Raised};
 use crate::log::{self, Level, LineBuffer};
@@ -207,7 +207,8 @@ impl Call {
         let state = self.lock(py);
         let status = state.head.as_ref().map_or(500, |head| u64::from(head.status));
         let (response, body) = (&state.response, &state.body);
-        (status, response.sent, response.writes, body.reads, body.length)
+        let (reads, length) = body.statistics();
+        (status, response.sent, response.writes, reads, length)
     }
 
     /// Whether httpd logs this level for the request.

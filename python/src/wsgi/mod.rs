@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod body;
 mod call;
 mod environ;
 mod failure;

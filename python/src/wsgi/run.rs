@@ -11,12 +11,13 @@ use mod_wsgi_protocol::request::{self, Request};
 use mod_wsgi_protocol::settings::Settings;
 
 use super::adapter::Adapter;
+use super::body::Body;
 use super::call::{Call, EndOnPanic, Inside, leave_if_forked};
 use super::environ::{Extras, LastValues, is_head_request};
 use super::failure::{ScriptContext, log_exception, log_text};
 use super::file::FilePart;
 use super::hook;
-use super::input::{Body, Input};
+use super::input::Input;
 use super::output::{Ending, Stop};
 use super::stream::ErrorsPair;
 use crate::api::{self, Constants};
@@ -94,7 +95,11 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
     let body = if is_hook {
         Body::default()
     } else {
-        Body::new(request.initial_body, request.head.body == request::Body::Pulled)
+        Body::new(
+            request.initial_body,
+            request.head.body == request::Body::Pulled,
+            request.head.content_length,
+        )
     };
     if Arc::get_mut(&mut visit.call).is_none() {
         visit.call = Arc::default();
