@@ -523,6 +523,45 @@ thread.join()
     assert not server.find_log("LOG-APP (printed|errors|handler|raised)")
 
 
+IMPORTED = """
+import atexit, logging, mod_wsgi, sys
+logger = logging.getLogger("log-app")
+logger.setLevel(1)
+logger.addHandler(mod_wsgi.LogHandler())
+logger.info("LOG-APP info")
+print("LOG-APP printed")
+sys.stdout.write("LOG-APP without end")
+atexit.register(print, "LOG-APP at exit", end="", file=sys.stderr)
+"""
+
+
+def test_script_that_is_imported_at_the_start(server_factory, mode):
+    """Its lines belong to the process: they go to the host of the group, or the main server."""
+    server = server_factory(start=False, ports=["host"])
+    script = server.write("site/imported.py", IMPORTED)
+    group = "main" if mode == "daemon" else "%{GLOBAL}"
+    server.configure(f"""
+<VirtualHost 127.0.0.1:${{PORT_host}}>
+    ServerName localhost
+    ErrorLog ${{ROOT}}/logs/host.log
+    LogLevel wsgi:debug
+    WSGIDaemonProcess main
+    WSGIImportScript {script} process-group={group} application-group=%{{GLOBAL}}
+</VirtualHost>
+""")
+    server.start()
+    log = ErrorLog(server.root / "logs/host.log") if mode == "daemon" else server.log
+    if mode == "embedded":
+        server.expect_log("LOG-APP")
+    found = {text: log.wait(f"LOG-APP {text}").level for text in ("info", "printed")}
+    assert found == {"info": "info", "printed": "error"}
+    server.stop()
+    # At the end what has no line end is logged, too.
+    for text in ("without end", "at exit"):
+        assert log.wait(f"LOG-APP {text}").message == f"LOG-APP {text}"
+    assert not log.find(r"\[script ")
+
+
 @pytest.mark.difference("lines of daemon mode have the connection's id, too")
 def test_request_ids_correlate(server_factory, mode):
     server = server_factory(
