@@ -67,6 +67,11 @@ impl Work<'_> {
         }
     }
 
+    /// Whether its process counts as idle all the same (WSGIIgnoreActivity).
+    pub(crate) fn ignores_activity(&self) -> bool {
+        matches!(self, Self::Application(route) if route.ignore_activity)
+    }
+
     /// Whether the body of the request belongs to it.
     pub(crate) fn takes_body(&self) -> bool {
         matches!(self, Self::Application(_))

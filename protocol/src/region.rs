@@ -13,9 +13,16 @@ use crate::cause::Cause;
 use crate::control::MAX_SET_NAME;
 
 const HEADER_WORDS: usize = 16;
-const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 2;
+const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 5;
 const PROCESS_WORDS: usize = 6;
 const SLOT_WORDS: usize = 32;
+
+/// Bits of a child's word for a process that hold its requests in flight; the others count those
+/// that began.
+const IN_FLIGHT_BITS: u32 = 16;
+
+/// Mask of those bits.
+const IN_FLIGHT: u32 = (1 << IN_FLIGHT_BITS) - 1;
 
 /// Longest description of a request in a slot, in bytes.
 pub const MAX_DESCRIPTION: usize = (SLOT_WORDS - 4) * 4;
@@ -58,12 +65,12 @@ impl Geometry {
         self.processes_at() + self.processes as usize * PROCESS_WORDS
     }
 
-    fn in_flight_at(&self) -> usize {
+    fn requests_at(&self) -> usize {
         self.owners_at() + self.children as usize
     }
 
     fn slots_at(&self) -> usize {
-        let end = self.in_flight_at() + self.processes as usize * self.children as usize;
+        let end = self.requests_at() + self.processes as usize * self.children as usize;
         end.next_multiple_of(SLOT_WORDS)
     }
 }
@@ -122,12 +129,6 @@ impl<'a> Region<'a> {
         &self.words[0]
     }
 
-    /// Set by the supervisor when no further set can be had.
-    #[must_use]
-    pub fn sets_exhausted(&self) -> &'a AtomicU32 {
-        &self.words[1]
-    }
-
     /// Adds one to the epoch; the caller then wakes the waiters.
     pub fn advance_epoch(&self) {
         self.epoch().fetch_add(1, Ordering::Release);
@@ -173,25 +174,49 @@ impl<'a> Region<'a> {
                 .any(|owner| owner.load(Ordering::Acquire) == pid)
     }
 
-    /// Requests that this child has with this process.
-    #[must_use]
-    pub fn in_flight(&self, process: u32, child: u32) -> Option<&'a AtomicU32> {
-        self.in_flight_of(process)?.get(child as usize)
+    /// A request of this child begins with this process. Unless it `is_idle`, it counts as activity.
+    pub fn begin(&self, process: u32, child: u32, is_idle: bool) {
+        if let Some(word) = self.requests(process, child) {
+            let activity = if is_idle { 0 } else { 1 << IN_FLIGHT_BITS };
+            word.fetch_add(1 + activity, Ordering::Relaxed);
+        }
     }
 
-    fn in_flight_of(&self, process: u32) -> Option<&'a [AtomicU32]> {
+    /// It has ended.
+    pub fn end(&self, process: u32, child: u32) {
+        if let Some(word) = self.requests(process, child) {
+            // Not below 0: a supervisor that starts anew has zeroed it.
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (word & IN_FLIGHT != 0).then(|| word - 1)
+            });
+        }
+    }
+
+    fn requests(&self, process: u32, child: u32) -> Option<&'a AtomicU32> {
+        self.requests_of(process)?.get(child as usize)
+    }
+
+    fn requests_of(&self, process: u32) -> Option<&'a [AtomicU32]> {
         let children = self.geometry.children as usize;
-        let at = self.geometry.in_flight_at() + process as usize * children;
+        let at = self.geometry.requests_at() + process as usize * children;
         (process < self.geometry.processes).then(|| &self.words[at..at + children])
     }
 
     /// Requests that all children have with this process.
     #[must_use]
     pub fn load(&self, process: u32) -> u32 {
-        self.in_flight_of(process).map_or(u32::MAX, |counts| {
-            counts
-                .iter()
-                .fold(0, |sum: u32, count| sum.saturating_add(count.load(Ordering::Relaxed)))
+        self.requests_of(process).map_or(u32::MAX, |words| {
+            words.iter().fold(0, |sum: u32, word| {
+                sum.saturating_add(word.load(Ordering::Relaxed) & IN_FLIGHT)
+            })
+        })
+    }
+
+    /// A number that is another one when a request came between, but for 65,536 of them.
+    #[must_use]
+    pub fn activity(&self, process: u32) -> u32 {
+        self.requests_of(process).unwrap_or_default().iter().fold(0, |sum: u32, word| {
+            sum.wrapping_add(word.load(Ordering::Relaxed) >> IN_FLIGHT_BITS)
         })
     }
 
@@ -208,8 +233,8 @@ impl<'a> Region<'a> {
     /// Zeroes the counters of a child. What it has in flight just now is forgotten: they are hints.
     pub fn clear_child_counters(&self, child: u32) {
         for process in 0..self.geometry.processes {
-            if let Some(count) = self.in_flight(process, child) {
-                count.store(0, Ordering::Relaxed);
+            if let Some(word) = self.requests(process, child) {
+                word.store(0, Ordering::Relaxed);
             }
         }
     }
@@ -242,14 +267,22 @@ impl<'a> Region<'a> {
     }
 }
 
+/// Words of a set behind its name.
+const FAILING: usize = 2 + MAX_SET_NAME / 4;
+const OPENINGS: usize = FAILING + 1;
+const ASKED: usize = FAILING + 2;
+const FREED: usize = FAILING + 3;
+const AWAITED: usize = FAILING + 4;
+
 /// One set in a region.
 #[derive(Debug, Clone, Copy)]
 pub struct Set<'a> {
-    /// State, name length, name, failing, reserved.
+    /// State, name length, name; whether it fails, how often it was opened, whether it is asked for
+    /// more processes, a count of threads that became free, whether that is waited for.
     words: &'a [AtomicU32],
 }
 
-impl Set<'_> {
+impl<'a> Set<'a> {
     /// Its state.
     #[must_use]
     pub fn state(&self) -> SetState {
@@ -287,12 +320,66 @@ impl Set<'_> {
     /// Whether its processes fail to start: nobody should wait long.
     #[must_use]
     pub fn failing(&self) -> bool {
-        self.words[SET_WORDS - 2].load(Ordering::Relaxed) != 0
+        self.words[FAILING].load(Ordering::Relaxed) != 0
+    }
+
+    /// How often it was opened: another number means that it may belong to another application group.
+    #[must_use]
+    pub fn openings(&self) -> u32 {
+        self.words[OPENINGS].load(Ordering::Acquire)
+    }
+
+    /// The supervisor opens it anew.
+    pub fn publish_opening(&self) {
+        self.words[OPENINGS].fetch_add(1, Ordering::AcqRel);
+        self.forget_asked();
+    }
+
+    /// Child: asks for more processes; whether nobody did so before since the supervisor looked, which
+    /// is then to be told.
+    #[must_use]
+    pub fn ask(&self) -> bool {
+        self.words[ASKED].load(Ordering::Relaxed) == 0
+            && self.words[ASKED].swap(1, Ordering::Relaxed) == 0
+    }
+
+    /// Supervisor: wants to be told again when more processes are needed.
+    pub fn forget_asked(&self) {
+        self.words[ASKED].store(0, Ordering::Relaxed);
+    }
+
+    /// Counts threads that became free while somebody waited for one; children wait on it with a
+    /// futex.
+    #[must_use]
+    pub fn freed(&self) -> &'a AtomicU32 {
+        &self.words[FREED]
+    }
+
+    /// Child: a request waits for a thread from now on.
+    pub fn await_thread(&self) {
+        self.words[AWAITED].store(1, Ordering::SeqCst);
+    }
+
+    /// Supervisor: whether a request waits for a thread.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.words[AWAITED].load(Ordering::Relaxed) != 0
+    }
+
+    /// A thread may be free: whether somebody waited for one, who is then to be woken.
+    #[must_use]
+    pub fn free_thread(&self) -> bool {
+        let is_awaited = self.words[AWAITED].load(Ordering::SeqCst) != 0
+            && self.words[AWAITED].swap(0, Ordering::AcqRel) != 0;
+        if is_awaited {
+            self.freed().fetch_add(1, Ordering::Release);
+        }
+        is_awaited
     }
 
     /// Publishes [`Self::failing`].
     pub fn publish_failing(&self, failing: bool) {
-        self.words[SET_WORDS - 2].store(u32::from(failing), Ordering::Relaxed);
+        self.words[FAILING].store(u32::from(failing), Ordering::Relaxed);
     }
 }
 
@@ -454,7 +541,7 @@ mod tests {
         let region = Region::new(&memory, GEOMETRY).unwrap();
         assert!(region.set(2).is_none() && region.process(4).is_none());
         assert!(region.owner(3).is_none() && region.slot(6).is_none());
-        assert!(region.in_flight(0, 3).is_none() && region.in_flight(4, 0).is_none());
+        assert!(region.requests(0, 3).is_none() && region.requests(4, 0).is_none());
         assert!(region.slot(u32::MAX).is_none());
     }
 
@@ -474,11 +561,43 @@ mod tests {
     fn load_is_the_sum_over_children_and_a_dead_child_leaves_nothing() {
         let memory = memory();
         let region = Region::new(&memory, GEOMETRY).unwrap();
-        region.in_flight(1, 0).unwrap().store(2, Ordering::Relaxed);
-        region.in_flight(1, 2).unwrap().store(3, Ordering::Relaxed);
+        for child in [0, 0, 2, 2, 2] {
+            region.begin(1, child, false);
+        }
         assert_eq!((region.load(1), region.load(0), region.load(9)), (5, 0, u32::MAX));
         region.clear_child(2);
         assert_eq!(region.load(1), 2);
+        for _ in 0..3 {
+            region.end(1, 0);
+        }
+        assert_eq!(region.load(1), 0);
+    }
+
+    #[test]
+    fn a_request_that_came_and_went_is_activity() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        let before = region.activity(1);
+        region.begin(1, 0, true);
+        assert_eq!((region.load(1), region.activity(1)), (1, before));
+        region.end(1, 0);
+        region.begin(1, 0, false);
+        region.end(1, 0);
+        assert_eq!(region.load(1), 0);
+        assert_ne!(region.activity(1), before);
+    }
+
+    #[test]
+    fn a_set_is_asked_for_once_until_the_supervisor_has_looked() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        let set = region.set(0).unwrap();
+        assert_eq!((set.ask(), set.ask()), (true, false));
+        set.forget_asked();
+        assert!(set.ask());
+        let before = set.openings();
+        set.publish_opening();
+        assert!(set.openings() != before && set.ask());
     }
 
     #[test]

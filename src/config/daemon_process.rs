@@ -22,6 +22,15 @@ pub(crate) enum Isolation {
     Interpreter,
 }
 
+/// How many processes an application group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Processes {
+    /// That it keeps without a request.
+    pub(crate) least: u32,
+    /// That it has when many requests wait.
+    pub(crate) most: u32,
+}
+
 /// Which requests are sent to another process when theirs dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Retry {
@@ -73,7 +82,7 @@ pub(crate) struct Options {
     /// `socket-user=`, as user id.
     pub(crate) socket_user: Option<u32>,
     /// `processes=`; that it was said at all makes `wsgi.multiprocess` true.
-    pub(crate) processes: Option<u32>,
+    pub(crate) processes: Option<Processes>,
     /// `threads=`.
     pub(crate) threads: u32,
     /// `python-home=`.
@@ -239,6 +248,8 @@ enum Setter {
     Variable(fn(&mut Options, Variable)),
     /// `process` or `interpreter`.
     Isolation(fn(&mut Options, Isolation)),
+    /// A whole number, or two with a hyphen.
+    Processes(fn(&mut Options, Processes)),
     /// `unstarted` or `idempotent`.
     Retry(fn(&mut Options, Retry)),
     /// A size, and perhaps `,disk`.
@@ -386,10 +397,8 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "processes",
         default: "1",
-        meaning: "Processes of each application group; when it is written, wsgi.multiprocess is true",
-        setter: Setter::Integer(1, 10_000, |options, value| {
-            options.processes = u32::try_from(value).ok()
-        }),
+        meaning: "Processes of each application group, or MIN-MAX: from MIN (also 0) to MAX, more when requests wait for a thread, fewer when one was idle for inactivity-timeout (300 s if that is off); when it is written, wsgi.multiprocess is true",
+        setter: Setter::Processes(|options, value| options.processes = Some(value)),
     },
     DaemonOption {
         name: "threads",
@@ -761,6 +770,14 @@ fn set(
             b"interpreter" => store(options, Isolation::Interpreter),
             _ => return Err("it must be process or interpreter".into()),
         },
+        Setter::Processes(store) => match range(value)? {
+            Some(processes) => store(options, processes),
+            None => {
+                let number = integer(1, i64::from(MAX_PROCESSES), context)?;
+                let number = u32::try_from(number).unwrap_or(1);
+                store(options, Processes { least: number, most: number });
+            }
+        },
         Setter::Retry(store) => match value {
             b"unstarted" => store(options, Retry::Unstarted),
             b"idempotent" => store(options, Retry::Idempotent),
@@ -769,6 +786,29 @@ fn set(
         Setter::BodySpool(store) => store(options, BodySpool::parse(value)?),
     }
     Ok(())
+}
+
+/// Most processes of an application group.
+const MAX_PROCESSES: u32 = 10_000;
+
+/// `MIN-MAX`; None when it is no such thing, but perhaps a number.
+fn range(value: &[u8]) -> Result<Option<Processes>, String> {
+    let text = text(value);
+    let Some((least, most)) = text.split_once('-').filter(|(least, _)| !least.is_empty()) else {
+        return Ok(None);
+    };
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number)
+    };
+    match (number(least), number(most)) {
+        (Some(least), Some(most)) if least <= most && (1..=MAX_PROCESSES).contains(&most) => {
+            Ok(Some(Processes { least, most }))
+        }
+        _ => Err(format!(
+            "it must be a number, or MIN-MAX with MIN from 0 and MAX from 1 to {MAX_PROCESSES}, as in processes=1-8"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -819,6 +859,11 @@ mod tests {
             ("x threads=", "a number is missing"),
             ("x threads=65534", "threads=65534"),
             ("x processes=0", "1 or more"),
+            ("x processes=4-2", "MIN-MAX"),
+            ("x processes=0-0", "MIN-MAX"),
+            ("x processes=1-", "MIN-MAX"),
+            ("x processes=1-10001", "MIN-MAX"),
+            ("x processes=-4", "1 or more"),
             ("x umask=9", "octal"),
             ("x home=relative", "absolute path"),
             ("x user=root", "blocked from running as root"),
@@ -853,6 +898,14 @@ mod tests {
     }
 
     #[test]
+    fn processes_are_a_number_or_a_range() {
+        for (value, least, most) in [("3", 3, 3), ("1-4", 1, 4), ("0-1", 0, 1), ("5-5", 5, 5)] {
+            let options = parsed(&format!("x processes={value}")).unwrap().options;
+            assert_eq!(options.processes, Some(Processes { least, most }), "{value}");
+        }
+    }
+
+    #[test]
     fn a_timeout_of_the_largest_int_is_taken() {
         assert_eq!(
             parsed("x socket-timeout=2147483647").unwrap().options.socket_timeout,
@@ -867,7 +920,9 @@ mod tests {
                      send-buffer-size=4294967296 processes=65536 cpu-priority=-2147483649";
         let options = parse(line, &mut context).unwrap().options;
         assert_eq!((options.socket_timeout, options.listen_backlog), (u32::MAX, 2_147_483_647));
-        assert_eq!((options.send_buffer_size, options.processes), (2_147_483_647, Some(10_000)));
+        assert_eq!(options.send_buffer_size, 2_147_483_647);
+        let most = Processes { least: MAX_PROCESSES, most: MAX_PROCESSES };
+        assert_eq!(options.processes, Some(most));
         assert_eq!(options.cpu_priority, i32::MIN);
         assert_eq!(context.warnings.len(), 4);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which process gets a request: of the ready ones of its set, the one with the least in flight.
-//! When none is ready, the request waits for the supervisor to announce one.
+//! When none is ready, the request waits for the supervisor to announce one. When all threads are
+//! busy, it waits a moment for one of them, or for another process, before it is bound to the queue
+//! of a process that may be busy for long.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
@@ -8,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::cause::Cause;
 use mod_wsgi_protocol::control::set_name;
-use mod_wsgi_protocol::region::{ProcessState, SetState};
+use mod_wsgi_protocol::region::{ProcessState, Set, SetState};
 
 use super::{Child, Group};
-use crate::os::memory::futex_wait;
+use crate::os::memory::{futex_wait, futex_wake_one};
 
 /// A process that was chosen; counted as one request in flight as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Chosen<'a> {
     /// Its group.
     group: &'a Group,
+    /// Its set.
+    set: Set<'a>,
     /// The child that counts.
     block: Option<u32>,
     /// Its index in the group.
@@ -29,14 +33,20 @@ pub(crate) struct Chosen<'a> {
 }
 
 impl<'a> Chosen<'a> {
-    fn new(group: &'a Group, child: &Child, process: u32, serial: u32) -> Self {
+    fn new(
+        group: &'a Group,
+        child: &Child,
+        set: Set<'a>,
+        process: u32,
+        serial: u32,
+        need: Need<'_>,
+    ) -> Self {
         let block = child.block();
-        let counter = block.and_then(|block| group.region().in_flight(process, block));
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(block) = block {
+            group.region().begin(process, block, need.ignores_activity);
         }
         let pid = group.region().process(process).map_or(0, |process| process.pid());
-        Self { group, block, process, serial, pid }
+        Self { group, set, block, process, serial, pid }
     }
 
     /// Whether the process has ended, as the supervisor says.
@@ -65,11 +75,10 @@ impl<'a> Chosen<'a> {
 
 impl Drop for Chosen<'_> {
     fn drop(&mut self) {
-        let region = self.group.region();
-        if let Some(counter) = self.block.and_then(|block| region.in_flight(self.process, block)) {
-            // Not below 0: a supervisor that starts anew has zeroed it.
-            let _ = counter
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+        let Some(block) = self.block else { return };
+        self.group.region().end(self.process, block);
+        if self.set.free_thread() {
+            futex_wake_one(self.set.freed());
         }
     }
 }
@@ -88,31 +97,123 @@ pub(crate) enum Unavailable {
     Full,
 }
 
-/// The set of an application group; asks for one if there is none, which is to have `script`
-/// loaded, and waits for it.
+/// What a request needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need<'n> {
+    /// Processes of this application group.
+    pub(crate) application_group: &'n [u8],
+    /// That are to have this script loaded, where they are forked from a template.
+    pub(crate) script: &'n [u8],
+    /// They count as idle all the same.
+    pub(crate) ignores_activity: bool,
+}
+
+/// Longest wait for a thread before a request joins the queue of a process, where another process may
+/// become free earlier.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Longest sleep before a request that waits for a thread looks by itself. Whoever ends a request
+/// wakes it; this bounds what is lost when both look at the same time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Chooses a process, after asking for a set, and waiting for one, where there is none. `avoid` are
+/// serials that were found to be gone.
 ///
 /// # Errors
-/// Why there is none.
-pub(crate) fn find_set(
-    group: &Group,
+/// Why none was chosen.
+pub(crate) fn choose<'a>(
+    group: &'a Group,
     child: &Child,
-    application_group: &[u8],
-    script: &[u8],
+    need: Need<'_>,
+    avoid: &[u32],
     deadline: Instant,
-) -> Result<u32, Unavailable> {
-    if group.shares_processes() {
-        return Ok(0);
-    }
+) -> Result<Chosen<'a>, Unavailable> {
     let region = group.region();
-    // The short name needs no copy.
-    if let Some(set) = region.find_set(application_group) {
-        return Ok(set);
-    }
-    let name = set_name(application_group);
+    let mut wait = Wait::default();
     loop {
         let epoch = region.epoch().load(Ordering::Acquire);
-        if let Some(set) = region.find_set(&name) {
-            return Ok(set);
+        let place = find_set(group, child, need, deadline)?;
+        let freed = place.set.freed().load(Ordering::Acquire);
+        let seen = look(group, place.index, avoid);
+        if let Some((index, serial)) = seen.best {
+            let has_thread = seen.has_thread(group);
+            if !has_thread && wait.for_thread(group, child, &place, &seen, freed, need)? {
+                continue;
+            }
+            let chosen = Chosen::new(group, child, place.set, index, serial, need);
+            if place.set.openings() != place.openings {
+                continue;
+            }
+            let threads = group.options.threads.max(1);
+            // Others may have chosen it at the same moment, above all when all had waited for it.
+            if has_thread
+                && (wait.has_waited() || seen.least + 1 >= threads)
+                && wait.is_worth_while(group, &seen)
+                && !wait.is_over()
+                && region.load(index) > threads
+            {
+                drop(chosen);
+                wait.for_thread(group, child, &place, &seen, freed, need)?;
+                continue;
+            }
+            if wait.has_waited() {
+                // Others may be waiting, too.
+                place.set.await_thread();
+            }
+            return Ok(chosen);
+        }
+        if place.set.failing() {
+            return Err(Unavailable::Failing);
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(Unavailable::TimedOut);
+        }
+        if group.is_elastic() && seen.starting == 0 && (place.set.ask() || wait.has_asked) {
+            child.want_set(group.index, &set_name(need.application_group), need.script);
+        }
+        wait.has_asked = true;
+        futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+}
+
+/// The set of an application group.
+struct Place<'a> {
+    /// The set.
+    set: Set<'a>,
+    /// Its index.
+    index: u32,
+    /// How often it had been opened when it was found.
+    openings: u32,
+}
+
+/// The set of an application group; asks for one if there is none, and waits for it.
+fn find_set<'a>(
+    group: &'a Group,
+    child: &Child,
+    need: Need<'_>,
+    deadline: Instant,
+) -> Result<Place<'a>, Unavailable> {
+    let region = group.region();
+    let find = |name: &[u8]| {
+        (0..group.geometry().sets).find_map(|index| {
+            let set = region.set(index)?;
+            // Before the name is looked at: another number later means that this was another's.
+            let openings = set.openings();
+            let is_it =
+                group.shares_processes() || set.state() == SetState::Named && set.is_named(name);
+            is_it.then_some(Place { set, index, openings })
+        })
+    };
+    // The short name needs no copy.
+    if let Some(place) = find(need.application_group) {
+        return Ok(place);
+    }
+    let name = set_name(need.application_group);
+    loop {
+        let epoch = region.epoch().load(Ordering::Acquire);
+        if let Some(place) = find(&name) {
+            return Ok(place);
         }
         let has_room = (0..group.geometry().sets)
             .any(|set| region.set(set).is_some_and(|set| set.state() != SetState::Named));
@@ -123,88 +224,127 @@ pub(crate) fn find_set(
         if now >= deadline {
             return Err(Unavailable::TimedOut);
         }
-        child.want_set(group.index, &name, script);
+        child.want_set(group.index, &name, need.script);
         futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
     }
 }
 
-/// Chooses a process of the set. `avoid` are serials that were found to be gone.
-///
-/// # Errors
-/// Why none was chosen.
-pub(crate) fn choose<'a>(
-    group: &'a Group,
-    child: &Child,
-    set: u32,
-    avoid: &[u32],
-    deadline: Instant,
-) -> Result<Chosen<'a>, Unavailable> {
+/// What the processes of a set are doing.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Index and serial of the ready process with the least in flight.
+    best: Option<(u32, u32)>,
+    /// Requests that it has.
+    least: u32,
+    /// How many are ready.
+    ready: u32,
+    /// How many are starting.
+    starting: u32,
+    /// Requests that those have which are ready.
+    in_flight: u64,
+}
+
+fn look(group: &Group, set: u32, avoid: &[u32]) -> Seen {
     let region = group.region();
-    let threads = u64::from(group.options.threads.max(1));
-    // The kernel's queue holds one more than it is told.
-    let backlog = u64::from(group.options.listen_backlog) + 1;
-    let mut full: Option<Full> = None;
-    loop {
-        let epoch = region.epoch().load(Ordering::Acquire);
-        let mut best: Option<(u32, u32, u32)> = None;
-        let (mut ready, mut in_flight) = (0_u64, 0_u64);
-        for index in 0..group.geometry().processes {
-            let Some(process) = region.process(index) else { continue };
-            if process.state() != ProcessState::Ready || process.set() != set {
-                continue;
-            }
-            let serial = process.serial();
-            if avoid.contains(&serial) {
-                continue;
-            }
-            let load = region.load(index);
-            ready += 1;
-            in_flight += u64::from(load);
-            if best.is_none_or(|(least, _, _)| load < least) {
-                best = Some((load, index, serial));
-            }
-        }
-        if let Some((_, index, serial)) = best {
-            if in_flight < ready * threads + backlog {
-                return Ok(Chosen::new(group, child, index, serial));
-            }
-            full.get_or_insert_with(|| Full::since(Instant::now(), group)).wait()?;
+    let mut seen = Seen::default();
+    for index in 0..group.geometry().processes {
+        let Some(process) = region.process(index) else { continue };
+        let state = process.state();
+        if !matches!(state, ProcessState::Ready | ProcessState::Starting) || process.set() != set {
             continue;
         }
-        if region.set(set).is_some_and(|set| set.failing()) {
-            return Err(Unavailable::Failing);
+        let serial = process.serial();
+        if state == ProcessState::Starting {
+            seen.starting += 1;
+        } else if !avoid.contains(&serial) {
+            let load = region.load(index);
+            seen.ready += 1;
+            seen.in_flight += u64::from(load);
+            if seen.best.is_none() || load < seen.least {
+                seen.least = load;
+                seen.best = Some((index, serial));
+            }
         }
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(Unavailable::TimedOut);
-        }
-        futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+    seen
+}
+
+impl Seen {
+    fn threads(&self, group: &Group) -> u64 {
+        u64::from(self.ready) * u64::from(group.options.threads.max(1))
+    }
+
+    fn has_thread(&self, group: &Group) -> bool {
+        self.in_flight < self.threads(group)
     }
 }
 
-/// A wait for room in the queue: the queue itself is in the daemon processes, which take every
-/// connection at once, and what `listen-backlog` bounds is how many wait there for a thread.
-struct Full {
-    /// When the request gives up.
-    deadline: Instant,
-    /// How long the next step is.
-    pause: Duration,
+/// A request's wait for a thread.
+#[derive(Debug, Default)]
+struct Wait {
+    /// Since when.
+    since: Option<Instant>,
+    /// The request has waited for a process and asked for one.
+    has_asked: bool,
 }
 
-impl Full {
-    fn since(now: Instant, group: &Group) -> Self {
-        let patience = Duration::from_secs(group.options.connect_timeout.into());
-        Self { deadline: now + patience, pause: Duration::from_millis(1) }
+impl Wait {
+    /// Whether the request has waited for a process or a thread.
+    fn has_waited(&self) -> bool {
+        self.since.is_some() || self.has_asked
     }
 
-    /// One step, each twice as long as the one before, up to 128 ms, as for a kernel's full queue.
-    fn wait(&mut self) -> Result<(), Unavailable> {
-        let now = Instant::now();
-        if now >= self.deadline {
-            return Err(Unavailable::Full);
+    /// Whether it has waited long enough to join the queue of a process that is not free.
+    fn is_over(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= MOMENT)
+    }
+
+    /// Whether another process may be free earlier than one whose threads are busy. Where there is one
+    /// queue only, whoever is in it is taken without delay.
+    fn is_worth_while(&self, group: &Group, seen: &Seen) -> bool {
+        seen.ready + seen.starting > 1 || Self::may_grow(group, seen)
+    }
+
+    fn may_grow(group: &Group, seen: &Seen) -> bool {
+        group.is_elastic() && seen.ready + seen.starting < group.most_processes()
+    }
+
+    /// All threads are busy: waits until that may have changed. False when the request is to join the
+    /// queue of a process now.
+    fn for_thread(
+        &mut self,
+        group: &Group,
+        child: &Child,
+        place: &Place<'_>,
+        seen: &Seen,
+        freed: u32,
+        need: Need<'_>,
+    ) -> Result<bool, Unavailable> {
+        if Self::may_grow(group, seen) && place.set.ask() {
+            child.want_set(group.index, &set_name(need.application_group), need.script);
         }
-        std::thread::sleep(self.pause.min(self.deadline - now));
-        self.pause = (self.pause * 2).min(Duration::from_millis(128));
-        Ok(())
+        // The queues are in the daemon processes, which take every connection at once; what is
+        // bounded is how many wait there. The kernel's queue holds one more than it is told.
+        let room = u64::from(group.options.listen_backlog) + 1;
+        let is_full = seen.in_flight >= seen.threads(group) + room;
+        let limit = if is_full {
+            Duration::from_secs(group.options.connect_timeout.into())
+        } else if self.is_worth_while(group, seen) {
+            MOMENT
+        } else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        let is_first = self.since.is_none();
+        let waited = now - *self.since.get_or_insert(now);
+        if waited >= limit {
+            return if is_full { Err(Unavailable::Full) } else { Ok(false) };
+        }
+        place.set.await_thread();
+        if !is_first {
+            futex_wait(place.set.freed(), freed, (limit - waited).min(LOOK));
+        }
+        // The first time, a thread may have become free before anybody knew that it is waited for.
+        Ok(true)
     }
 }

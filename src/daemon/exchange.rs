@@ -12,7 +12,7 @@ use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
 use super::body::RequestBody;
-use super::choice::{self, Chosen};
+use super::choice::{self, Chosen, Need};
 use super::connection::{Connection, Failure, Patience, Receiver};
 use super::retry::Retries;
 use super::{Child, Group, failure};
@@ -183,17 +183,17 @@ fn run<'a>(
     }
     frame.extend_from_slice(body.first_part());
 
-    let script = group.path_inside(work.script()).unwrap_or_default();
-    let set = match choice::find_set(group, child, work.application_group(), script, deadline) {
-        Ok(set) => set,
-        Err(reason) => return failure::unavailable(task, reason),
+    let need = Need {
+        application_group: work.application_group(),
+        script: group.path_inside(work.script()).unwrap_or_default(),
+        ignores_activity: work.ignores_activity(),
     };
     // As many attempts as mod_wsgi has for a changed script.
-    let attempts = 2 * group.processes() + 1;
+    let attempts = 2 * group.most_processes() + 1;
     let mut avoid = Vec::new();
     let mut retries = Retries::default();
     for attempt in 0..=attempts {
-        let chosen = match choice::choose(group, child, set, &avoid, deadline) {
+        let chosen = match choice::choose(group, child, need, &avoid, deadline) {
             Ok(chosen) => chosen,
             Err(reason) => return failure::unavailable(task, reason),
         };

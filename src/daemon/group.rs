@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mod_wsgi_protocol::region::{Geometry, Region};
 
@@ -13,6 +14,10 @@ use crate::config::daemon_process::{Isolation, Options};
 use crate::config::{Host, Preload, Text};
 use crate::os::memory::{SharedMemory, futex_wake};
 use crate::os::socket::Address;
+
+/// How long a process that was started for many requests is kept without any, where
+/// `inactivity-timeout` does not say it.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// What the sockets of all groups have in common.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ impl Group {
             Isolation::Process => options.application_groups,
             Isolation::Interpreter => 1,
         };
-        let processes = options.processes.unwrap_or(1);
+        let processes = options.processes.map_or(1, |processes| processes.most);
         // Each process may have its replacement, and a few more may be finishing old requests.
         let geometry = Geometry {
             children,
@@ -118,8 +123,14 @@ impl Group {
 
     /// Tells all who wait that a set or process changed.
     pub(crate) fn announce(&self) {
-        self.region().advance_epoch();
-        futex_wake(self.region().epoch());
+        let region = self.region();
+        region.advance_epoch();
+        futex_wake(region.epoch());
+        // Another process is as good as a thread that became free.
+        let sets = (0..self.geometry.sets).filter_map(|set| region.set(set));
+        for set in sets.filter(|set| set.free_thread()) {
+            futex_wake(set.freed());
+        }
     }
 
     /// Where the process with this serial listens.
@@ -171,9 +182,27 @@ impl Group {
         self.sockets.owner.map(|owner| self.options.socket_user.unwrap_or(owner))
     }
 
-    /// Processes of each set.
-    pub(crate) fn processes(&self) -> u32 {
-        self.options.processes.unwrap_or(1)
+    /// Most processes of each set, but for replacements.
+    pub(crate) fn most_processes(&self) -> u32 {
+        self.options.processes.map_or(1, |processes| processes.most)
+    }
+
+    /// Processes that each set keeps without a request.
+    pub(crate) fn least_processes(&self) -> u32 {
+        self.options.processes.map_or(1, |processes| processes.least)
+    }
+
+    /// Whether the number of processes follows the requests.
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.least_processes() < self.most_processes()
+    }
+
+    /// How long without a request a process is kept that need not be there; None is for ever.
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        match self.options.inactivity_timeout {
+            0 => self.is_elastic().then_some(IDLE),
+            seconds => Some(Duration::from_secs(seconds.into())),
+        }
     }
 
     /// Whether application groups share processes.

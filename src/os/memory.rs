@@ -101,13 +101,17 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 
 /// Wakes everybody who sleeps on the word.
 pub(crate) fn futex_wake(word: &AtomicU32) {
+    wake(word, libc::c_int::MAX);
+}
+
+/// Wakes one of those who sleep on the word.
+pub(crate) fn futex_wake_one(word: &AtomicU32) {
+    wake(word, 1);
+}
+
+fn wake(word: &AtomicU32, most: libc::c_int) {
     // SAFETY: FUTEX_WAKE uses the address as a key only.
     unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            std::ptr::from_ref(word),
-            libc::FUTEX_WAKE,
-            libc::c_int::MAX,
-        );
+        libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), libc::FUTEX_WAKE, most);
     }
 }

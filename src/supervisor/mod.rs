@@ -10,5 +10,6 @@ pub(crate) mod output;
 pub(crate) mod parent;
 pub(crate) mod plan;
 pub(crate) mod process;
+mod scaling;
 
 pub(crate) use plan::Plan;

@@ -182,7 +182,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         interpreters: group.shares_processes(),
         geometry: group.geometry(),
         threads: options.threads,
-        processes: group.processes(),
+        processes: group.most_processes(),
         multithread: options.threads != 1,
         multiprocess: options.processes.is_some(),
         run_once: options.threads == 1 && options.maximum_requests == 1,

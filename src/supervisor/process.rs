@@ -11,6 +11,7 @@ use mod_wsgi_protocol::control::Reason;
 use crate::os::process::{Exit, PidFd};
 
 use super::output::Lines;
+use super::scaling::Idleness;
 
 /// What the supervisor wants of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) role: Role,
     /// Why it leaves, if it does so by itself.
     pub(crate) reason: Option<Reason>,
+    /// How long it has had no request; kept only where it might go for that.
+    pub(crate) idleness: Idleness,
     /// When it is killed if it is still there.
     pub(crate) kill_at: Option<Instant>,
     /// That it is being killed has been logged.

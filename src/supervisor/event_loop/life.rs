@@ -20,6 +20,7 @@ use crate::os::socket::{self, receive_now};
 use crate::supervisor::launch::{self, Started};
 use crate::supervisor::output::Lines;
 use crate::supervisor::process::{self, DaemonProcess, Output, Role};
+use crate::supervisor::scaling::Idleness;
 
 impl Supervisor<'_> {
     /// Starts what is missing, kills what is overdue. Returns how long nothing else needs doing.
@@ -54,11 +55,14 @@ impl Supervisor<'_> {
             self.kill_silent_templates(now);
         }
         if !self.is_stopping {
+            if let Some(at) = self.scale(now) {
+                earliest(at);
+            }
             for group in 0..self.plans.len() {
                 for set in 0..self.sets[group].len() {
-                    let wanted = self.plans[group].group.processes() as usize;
+                    let wanted = self.sets[group][set].wanted as usize;
                     let forks = self.plans[group].uses_template();
-                    if !self.sets[group][set].is_used {
+                    if !self.sets[group][set].is_used || wanted == 0 {
                         if forks {
                             self.dismiss_template_of(group, set);
                         }
@@ -194,6 +198,7 @@ impl Supervisor<'_> {
                 started: Instant::now(),
                 role: Role::Starting,
                 reason: None,
+                idleness: Idleness::new(Instant::now()),
                 kill_at: None,
                 is_killed: false,
                 is_template: false,
@@ -241,6 +246,7 @@ impl Supervisor<'_> {
             _ => return,
         }
         process.role = Role::Serving;
+        process.idleness = Idleness::new(Instant::now());
         let (group, set) = (process.group, process.set);
         let plan = &self.plans[group];
         if let Some(published) = plan.group.region().process(process.slot) {
@@ -328,6 +334,10 @@ impl Supervisor<'_> {
             published.publish(ProcessState::Draining);
         }
         plan.group.announce();
+        if reason == Some(Reason::InactivityTimeout) {
+            let (group, set) = (process.group, process.set as usize);
+            self.left_idle(group, set);
+        }
     }
 
     /// Gives it no more requests and tells it to leave when it has none.

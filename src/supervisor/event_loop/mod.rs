@@ -5,6 +5,7 @@
 
 mod burial;
 mod children;
+mod demand;
 mod life;
 mod sets;
 mod template;
@@ -16,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
 use mod_wsgi_protocol::control::set_name;
-use mod_wsgi_protocol::region::ProcessState;
+use mod_wsgi_protocol::region::{ProcessState, SetState};
 
 use self::sets::Set;
 use self::template::Birth;
@@ -107,13 +108,19 @@ impl<'a> Supervisor<'a> {
         Ok(supervisor)
     }
 
-    /// Begins with a group: forgets the processes of a supervisor that died, and keeps its sets.
+    /// Begins with a group: forgets the processes and sets of a supervisor that died.
     fn take_over(&mut self, group: usize) {
         let Some(plan) = self.plans.get(group) else { return };
         let region = plan.group.region();
         for index in 0..plan.group.geometry().processes {
             if let Some(process) = region.process(index) {
                 process.publish(ProcessState::Empty);
+            }
+        }
+        for index in 0..plan.group.geometry().sets {
+            // Who needs one that was opened on demand asks again.
+            if let Some(set) = region.set(index) {
+                set.publish(SetState::Empty);
             }
         }
         plan.group.remove_stale_sockets();
@@ -133,7 +140,7 @@ impl<'a> Supervisor<'a> {
         for (index, name) in names.into_iter().enumerate() {
             let Ok(index) = u32::try_from(index) else { break };
             if index < plan.group.geometry().sets {
-                self.open_set(group, index, name);
+                self.open_set(group, index, name, true);
             }
         }
         for index in 0..plan.group.geometry().children {

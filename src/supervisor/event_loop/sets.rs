@@ -23,6 +23,16 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 pub(super) struct Set {
     /// Processes are wanted here.
     pub(super) is_used: bool,
+    /// It is there from the start, and stays.
+    pub(super) is_permanent: bool,
+    /// How many processes it is to have.
+    pub(super) wanted: u32,
+    /// When a request asked for a process last.
+    pub(super) asked_at: Option<Instant>,
+    /// When to see whether requests still wait for a thread; None when none is known to.
+    pub(super) pressed_look: Option<Instant>,
+    /// When to see which processes are idle.
+    pub(super) idle_look: Option<Instant>,
     /// Its application group; None until it is adopted.
     pub(super) name: Option<Vec<u8>>,
     /// The script of the request that asked for it, as its processes know it; for `preload=on`.
@@ -38,11 +48,19 @@ pub(super) struct Set {
 }
 
 impl Supervisor<'_> {
-    pub(super) fn open_set(&mut self, group: usize, index: u32, name: Option<Vec<u8>>) {
+    /// Opens a set. One that `is_permanent` is of the configuration, another one of a request.
+    pub(super) fn open_set(
+        &mut self,
+        group: usize,
+        index: u32,
+        name: Option<Vec<u8>>,
+        is_permanent: bool,
+    ) {
         // One of another application group.
         self.dismiss_template_of(group, index as usize);
         let Some(plan) = self.plans.get(group) else { return };
         if let Some(published) = plan.group.region().set(index) {
+            published.publish_opening();
             match &name {
                 Some(name) => published.publish_name(name),
                 None => published.publish(SetState::Unadopted),
@@ -50,18 +68,27 @@ impl Supervisor<'_> {
             published.publish_failing(false);
         }
         if let Some(set) = self.sets.get_mut(group).and_then(|sets| sets.get_mut(index as usize)) {
-            *set = Set { is_used: true, name, ..Set::default() };
+            let least = plan.group.least_processes();
+            let wanted = if is_permanent { least } else { least.max(1) };
+            let asked_at = (!is_permanent).then(Instant::now);
+            *set = Set { is_used: true, is_permanent, wanted, asked_at, name, ..Set::default() };
         }
     }
 
     pub(super) fn want_set(&mut self, group: u32, name: Vec<u8>, script: Vec<u8>) {
         let group = group as usize;
         let Some(plan) = self.plans.get(group) else { return };
-        if self.is_stopping || plan.group.shares_processes() {
+        if self.is_stopping {
             return;
         }
         let Some(sets) = self.sets.get(group) else { return };
-        if sets.iter().any(|set| set.name.as_ref() == Some(&name)) {
+        let known = if plan.group.shares_processes() {
+            Some(0)
+        } else {
+            sets.iter().position(|set| set.name.as_ref() == Some(&name))
+        };
+        if let Some(set) = known {
+            self.demand(group, set);
             return;
         }
         let adopted = sets.iter().position(|set| set.is_used && set.name.is_none());
@@ -76,8 +103,9 @@ impl Supervisor<'_> {
             if let Some(published) = plan.group.region().set(index as u32) {
                 published.publish_name(&name);
             }
+            self.demand(group, index);
         } else {
-            self.open_set(group, index as u32, Some(name.clone()));
+            self.open_set(group, index as u32, Some(name.clone()), false);
         }
         if let Some(set) = self.sets[group].get_mut(index).filter(|_| !script.is_empty()) {
             set.script = Some(script);
@@ -116,6 +144,10 @@ impl Supervisor<'_> {
         let plan = &self.plans[group];
         let state = &mut self.sets[group][set];
         let now = Instant::now();
+        if serves && plan.group.is_elastic() {
+            // Those that serve are enough until requests wait again.
+            state.wanted = state.wanted.saturating_sub(1).max(plan.group.least_processes());
+        }
         // Several processes that fail together are one failure.
         if state.not_before.is_none_or(|at| at <= now) {
             state.not_before = Some(now + back_off(state.failures));
