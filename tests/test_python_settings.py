@@ -6,6 +6,7 @@ interpreters in test_interpreter_options.py.
 """
 
 import os
+import re
 import subprocess
 from ast import literal_eval
 from urllib.parse import quote
@@ -63,6 +64,27 @@ def configured(module_server_factory):
         server.write(f"{name}/module_{name}.py", f"NAME = {name!r}\n")
     server.write("one/more.pth", f"{server.root}/linked\n")
     return server.start()
+
+
+@pytest.mark.difference("the most processes that there can be are not those that there have been")
+def test_module_apache(plain, mode, mpm):
+    """What httpd is, also in daemon processes: the numbers of a process group are in mod_wsgi."""
+    found = value(plain, mode, "dict(vars(__import__('apache')))['mpm_name']")
+    assert found == mpm
+    # MaxRequestWorkers is 50, of which a threaded MPM has 25 in a process.
+    processes = 50 if mpm == "prefork" else differs(upstream=1, ours=2)
+    threads = 1 if mpm == "prefork" else 25
+    expression = "(lambda a: (a.maximum_processes, a.threads_per_process))(__import__('apache'))"
+    assert value(plain, mode, expression) == (processes, threads)
+    expression = "(lambda a: (a.description, a.build_date))(__import__('apache'))"
+    description, build_date = value(plain, mode, expression)
+    assert description.startswith("Apache/2.4")
+    assert re.search(r"\d{4}.*\d\d:\d\d:\d\d", build_date)
+
+
+def test_names_of_the_module(plain, mode):
+    """What is made when it is first asked for is listed before."""
+    assert value(plain, mode, "{'LogHandler', 'active_requests', 'version'} <= set(dir(mod_wsgi))")
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,14 @@ pub struct Settings {
     pub apache_version: (u32, u32, u32),
     /// Path of the httpd server's description, as `apache.description` shows it.
     pub apache_description: Vec<u8>,
+    /// When the running httpd was built, in its own words.
+    pub apache_build_date: Vec<u8>,
+    /// Name of httpd's MPM.
+    pub apache_mpm: Vec<u8>,
+    /// Most processes that the MPM can have.
+    pub apache_processes: u32,
+    /// Threads of each of them.
+    pub apache_threads: u32,
     /// Scripts to load before the process is ready.
     pub preload: Vec<Preload>,
 }
@@ -177,6 +185,10 @@ impl Settings {
         out.put_u32(minor);
         out.put_u32(patch);
         out.put_long_bytes(&self.apache_description);
+        out.put_long_bytes(&self.apache_build_date);
+        out.put_long_bytes(&self.apache_mpm);
+        out.put_u32(self.apache_processes);
+        out.put_u32(self.apache_threads);
         out.put_u32(u32::try_from(self.preload.len()).unwrap_or(0));
         for preload in &self.preload {
             out.put_long_bytes(&preload.script);
@@ -259,6 +271,10 @@ impl Settings {
             },
             apache_version: (reader.u32()?, reader.u32()?, reader.u32()?),
             apache_description: reader.long_bytes()?.to_vec(),
+            apache_build_date: reader.long_bytes()?.to_vec(),
+            apache_mpm: reader.long_bytes()?.to_vec(),
+            apache_processes: reader.u32()?,
+            apache_threads: reader.u32()?,
             preload: Vec::new(),
             layers: Vec::new(),
         };

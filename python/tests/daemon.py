@@ -204,9 +204,12 @@ class Settings:
         for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
-            "<QIIIIBII",
+            "<QIIIIIIBII",
             self.maximum_requests,
             self.socket_timeout,
+            # Sizes of the sockets' buffers.
+            0,
+            0,
             self.queue_timeout,
             self.graceful_timeout,
             self.shutdown_timeout,
@@ -216,6 +219,7 @@ class Settings:
         )
         out += struct.pack("<4I", *self.geometry)
         out += struct.pack("<3I", 2, 4, 66) + long(b"Apache/2.4.66 (test)")
+        out += long(b"2026-01-01T00:00:00") + long(b"event") + struct.pack("<2I", 8, 25)
         out += struct.pack("<I", len(self.preload))
         for script, group in self.preload:
             out += long(script) + long(group)

@@ -67,6 +67,10 @@ pub(crate) fn settings(global: &Global, main: Server<'_>) -> Settings {
         log_level: log::server_level(main),
         apache_version: mpm::compiled_version(),
         apache_description: mpm::description(),
+        apache_build_date: mpm::build_date(),
+        apache_mpm: mpm::name(),
+        apache_processes: mpm::maximum_children(),
+        apache_threads: mpm::threads_per_child(),
         preload,
         ..Settings::default()
     }

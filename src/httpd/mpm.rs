@@ -77,6 +77,18 @@ pub(crate) fn description() -> Vec<u8> {
     unsafe { bytes(sys::ap_get_server_description()) }.unwrap_or_default().to_vec()
 }
 
+/// When the running httpd was built.
+pub(crate) fn build_date() -> Vec<u8> {
+    // SAFETY: returns a constant C string; it is copied.
+    unsafe { bytes(sys::ap_get_server_built()) }.unwrap_or_default().to_vec()
+}
+
+/// Name of the MPM.
+pub(crate) fn name() -> Vec<u8> {
+    // SAFETY: returns a constant C string; it is copied.
+    unsafe { bytes(sys::ap_show_mpm()) }.unwrap_or_default().to_vec()
+}
+
 /// User that children run as: id and name.
 pub(crate) fn child_user() -> (u32, Vec<u8>) {
     // SAFETY: httpd writes this record while it reads the configuration, in the one thread that

@@ -222,6 +222,10 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         process_slot: 0,
         apache_version: mpm::compiled_version(),
         apache_description: mpm::description(),
+        apache_build_date: mpm::build_date(),
+        apache_mpm: mpm::name(),
+        apache_processes: mpm::maximum_children(),
+        apache_threads: mpm::threads_per_child(),
         preload: group
             .preloads
             .iter()

@@ -136,6 +136,10 @@ def _log_handler():
     return LogHandler
 
 
+def __dir__():
+    return sorted({*globals(), "LogHandler", "active_requests"})
+
+
 def __getattr__(name):
     # Made when first asked for: `logging` can be imported only when the interpreter is set up, and
     # requests are not registered while nobody looks.

@@ -52,6 +52,10 @@ pub(super) fn to_dict<'py>(
         (c"layers", layers),
         (c"case_sensitivity", py.boolean(settings.case_sensitivity)?),
         (c"apache_description", py.latin1(&settings.apache_description)?),
+        (c"apache_build_date", py.latin1(&settings.apache_build_date)?),
+        (c"apache_mpm", py.latin1(&settings.apache_mpm)?),
+        (c"apache_processes", py.integer(i64::from(settings.apache_processes))?),
+        (c"apache_threads", py.integer(i64::from(settings.apache_threads))?),
         (c"apache_version", version(py, settings.apache_version)?),
         (c"version", version(py, mod_wsgi_protocol::COMPATIBLE_VERSION)?),
     ] {

@@ -45,8 +45,11 @@ def path_of_installed_package():
 def fill_apache(names):
     names["version"] = settings["apache_version"]
     names["description"] = settings["apache_description"]
-    names["maximum_processes"] = settings["processes"]
-    names["threads_per_process"] = settings["threads"]
+    names["build_date"] = settings["apache_build_date"]
+    # The MPM's, also in a daemon process: those of a process group are in mod_wsgi.
+    names["mpm_name"] = settings["apache_mpm"]
+    names["maximum_processes"] = settings["apache_processes"]
+    names["threads_per_process"] = settings["apache_threads"]
 
 
 def set_up_interpreter(group):
