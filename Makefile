@@ -22,6 +22,7 @@ PYTHON ?=
 MPM ?= event
 RUN_USER ?=
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
 BENCH_ARGS ?=
 DESTDIR ?=
 
@@ -68,6 +69,19 @@ test-python: test-venv ## Only the tests of the Python side without httpd, on ev
 test-e2e: test-venv ## Only the end-to-end tests, with the modules as they were built last
 	@MPM="$(MPM)" $(PYTEST) $(PYTEST_ARGS)
 
+.PHONY: test-fuzz
+test-fuzz: ## The targets of fuzz/ on their seeds and on changed ones, 5 s each, without libFuzzer
+	@CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo test --quiet --release --locked \
+	    --manifest-path fuzz/Cargo.toml
+
+.PHONY: fuzz
+fuzz: deps-fuzz ## Fuzz decoders, response head and body reader with libFuzzer | FUZZ_SECONDS=60 for each
+	@scripts/fuzz "$(FUZZ_SECONDS)"
+
+.PHONY: deps-fuzz
+deps-fuzz: ## Install the Debian packages that fuzz needs as well
+	@scripts/deps run fuzz
+
 .PHONY: test-mpms
 test-mpms: deps-test build test-venv ## End-to-end tests under event, worker and prefork
 	@failed=; for mpm in event worker prefork; do \
@@ -82,6 +96,9 @@ test-upstream: deps-test test-venv upstream-venv ## End-to-end tests against mod
 check: deps-test test-venv ## Formatting and lints: cargo fmt, clippy, clang-format, ruff
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	CARGO_TARGET_DIR="$(CURDIR)/fuzz/target" cargo clippy --quiet --locked \
+	    --manifest-path fuzz/Cargo.toml --lib --test bounded -- -D warnings
 	clang-format --dry-run -Werror $(wildcard c_shim/*.c c_shim/*.h bench/*.c)
 	target/test-venv/bin/ruff format --check $(PYTHON_CODE)
 	target/test-venv/bin/ruff check $(PYTHON_CODE)
@@ -95,6 +112,7 @@ reference: ## Write conf/reference.md from the tables of directives and options
 .PHONY: format
 format: test-venv ## Put the code into the form that check asks for
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	clang-format -i $(wildcard c_shim/*.c c_shim/*.h bench/*.c)
 	target/test-venv/bin/ruff format $(PYTHON_CODE)
 	target/test-venv/bin/ruff check --fix $(PYTHON_CODE)
@@ -127,7 +145,7 @@ upstream-venv:
 ##@ Other
 .PHONY: clean
 clean: ## Remove target/: everything that was built or downloaded
-	rm -rf target
+	rm -rf target fuzz/target
 	[ "$(CARGO_TARGET_DIR)" = "$(CURDIR)/target" ] || cargo clean
 
 .PHONY: help
