@@ -14,6 +14,7 @@ mod exchange;
 #[allow(unsafe_code)]
 mod interp;
 mod log;
+mod metrics;
 #[allow(unsafe_code)]
 mod os;
 mod script;

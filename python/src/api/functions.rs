@@ -2,6 +2,8 @@
 //! Functions that our Python source takes from the Rust code: methods of one object.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use mod_wsgi_protocol::log::Origin;
 
 use super::events;
@@ -10,6 +12,8 @@ use crate::interp::{
     Object, PyResult, Seat, This, clear_exception, method,
 };
 use crate::log::{self, Level};
+use crate::metrics::{self, Thread};
+use crate::os;
 use crate::wsgi::{Inside, is_logged, log_entry};
 
 /// The object with the functions.
@@ -76,6 +80,98 @@ impl Method<Api> for RequestData {
     }
 }
 
+/// `start_metrics()`: begins to record.
+struct StartMetrics;
+impl Method<Api> for StartMetrics {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        metrics::start();
+        Ok(py.none())
+    }
+}
+
+/// `process_numbers()`: what is known of the process, or None.
+struct ProcessNumbers;
+impl Method<Api> for ProcessNumbers {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        let Some(process) = metrics::process() else { return Ok(py.none()) };
+        let dict = py.dict()?;
+        dict.set_entry_named(py, c"completed", &number(py, process.completed)?)?;
+        dict.set_entry_named(py, c"busy", &number(py, process.busy)?)?;
+        dict.set_entry_named(py, c"memory_max_rss", &number(py, os::most_memory())?)?;
+        dict.set_entry_named(py, c"threads", &threads(py, &process.threads)?)?;
+        Ok(dict)
+    }
+}
+
+/// `interval_numbers()`: what is known of the time since it was called last, or None.
+struct IntervalNumbers;
+impl Method<Api> for IntervalNumbers {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        let Some((interval, by_thread)) = metrics::take_interval() else { return Ok(py.none()) };
+        let phases = py.dict()?;
+        for (name, phase) in metrics::PHASES.into_iter().zip(&interval.phases) {
+            let facts = [phase.count, phase.sum, phase.shortest, phase.longest];
+            let (facts, buckets) = (numbers(py, &facts)?, numbers(py, &phase.buckets)?);
+            let both = py.tuple([facts.borrow(), buckets.borrow()])?;
+            phases.set_entry(py, py.text(name)?.borrow(), &both)?;
+        }
+        let dict = py.dict()?;
+        dict.set_entry_named(py, c"start", &py.integer(interval.start)?)?;
+        dict.set_entry_named(py, c"stop", &py.integer(interval.stop)?)?;
+        dict.set_entry_named(py, c"cpu", &numbers(py, &interval.cpu_used)?)?;
+        dict.set_entry_named(py, c"completed", &number(py, interval.completed)?)?;
+        dict.set_entry_named(py, c"statuses", &numbers(py, &interval.statuses)?)?;
+        dict.set_entry_named(py, c"traffic", &numbers(py, &interval.traffic)?)?;
+        dict.set_entry_named(py, c"memory_max_rss", &number(py, os::most_memory())?)?;
+        dict.set_entry_named(py, c"phases", &phases)?;
+        dict.set_entry_named(py, c"threads", &threads(py, &by_thread)?)?;
+        Ok(dict)
+    }
+}
+
+fn number<'py>(py: Attached<'py>, number: u64) -> PyResult<Object<'py>> {
+    py.integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn numbers<'py>(py: Attached<'py>, numbers: &[u64]) -> PyResult<Object<'py>> {
+    let list = py.list()?;
+    for value in numbers {
+        list.append(py, &number(py, *value)?)?;
+    }
+    Ok(list)
+}
+
+/// A list for each thread: its number, requests in all and in the interval, busy time, CPU time,
+/// longest request, and when the one began that it runs (0 is none).
+fn threads<'py>(py: Attached<'py>, threads: &BTreeMap<i64, Thread>) -> PyResult<Object<'py>> {
+    let list = py.list()?;
+    for (id, thread) in threads {
+        let facts = [
+            u64::try_from(*id).unwrap_or(0),
+            thread.all,
+            thread.completed,
+            thread.busy,
+            thread.cpu,
+            thread.longest,
+            u64::try_from(thread.current.unwrap_or(0)).unwrap_or(0),
+        ];
+        list.append(py, &numbers(py, &facts)?)?;
+    }
+    Ok(list)
+}
+
 /// `create_in_main(name, path)`: has the main interpreter look at an extension module, see
 /// `guard_extensions`.
 struct CreateInMain;
@@ -119,6 +215,9 @@ impl NativeClassDefinition for Api {
         method::<Self, Log>(c"log"),
         method::<Self, Logs>(c"logs"),
         method::<Self, RequestData>(c"request_data"),
+        method::<Self, StartMetrics>(c"start_metrics"),
+        method::<Self, ProcessNumbers>(c"process_numbers"),
+        method::<Self, IntervalNumbers>(c"interval_numbers"),
         method::<Self, CreateInMain>(c"create_in_main"),
         END_OF_METHODS,
     ];

@@ -116,6 +116,13 @@ const SUPPORT_SOURCE: &std::ffi::CStr =
         Err(_) => c"",
     };
 
+const METRICS_SOURCE: &std::ffi::CStr =
+    match std::ffi::CStr::from_bytes_with_nul(concat!(include_str!("metrics.py"), "\0").as_bytes())
+    {
+        Ok(source) => source,
+        Err(_) => c"",
+    };
+
 impl Constants {
     /// The name of the module of the script at `path`.
     pub(crate) fn module_name<'py>(&self, py: Attached<'py>, path: &[u8]) -> PyResult<Object<'py>> {
@@ -196,6 +203,7 @@ pub(crate) fn set_up(py: Attached<'_>, settings: &Settings, is_daemon: bool) -> 
     support.set_entry_named(py, c"is_main", &py.boolean(is_main)?)?;
     support.set_entry_named(py, c"owns_gil", &py.boolean(interpreter.owns_gil())?)?;
     py.run_source(SUPPORT_SOURCE, c"<mod_wsgi>", &support)?;
+    py.run_source(METRICS_SOURCE, c"<mod_wsgi>", &support)?;
     let inherited = call(py, &support, c"path_of_installed_package", [])?;
     let (_, module) = register_module(py, "mod_wsgi")?;
     if !inherited.is_none() {

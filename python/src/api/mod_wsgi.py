@@ -87,19 +87,18 @@ def subscribe_signals(callback, /):
 request_data = _support["functions"].request_data
 
 
-def process_metrics():
-    return None
-
-
-def request_metrics():
-    return None
-
-
-def server_metrics():
-    return None
+# Of the process, whichever interpreter asks; None before somebody has called
+# start_recording_metrics().
+process_metrics = _support["process_metrics"]
+request_metrics = _support["request_metrics"]
 
 
 def start_recording_metrics():
+    _support["functions"].start_metrics()
+
+
+def server_metrics():
+    # httpd's scoreboard is not looked at.
     return None
 
 

@@ -16,8 +16,9 @@ pub(crate) use epoll::Epoll;
 pub(crate) use fork::{Side, flush_standard_io, fork_worker, thread_count};
 pub(crate) use memory::SharedMemory;
 pub(crate) use process::{
-    exit_now, file_modification, is_forked_child, is_forked_worker, process_name, set_locale,
-    set_process_name, set_title, thread_stack_size, wall_clock_micros, watch_forks,
+    cpu_micros, exit_now, file_modification, is_forked_child, is_forked_worker, most_memory,
+    process_name, set_locale, set_process_name, set_title, thread_cpu_micros, thread_stack_size,
+    wall_clock_micros, watch_forks,
 };
 pub(crate) use signal::{Published, Signal, SignalPipe};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};

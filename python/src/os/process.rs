@@ -16,6 +16,39 @@ pub(crate) fn wall_clock_micros() -> i64 {
         .map_or(0, |time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
 }
 
+fn micros(time: libc::timeval) -> u64 {
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000 + part(time.tv_usec)
+}
+
+fn usage() -> Option<libc::rusage> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: getrusage takes a constant and the address of a record, which it fills when it
+    // returns 0.
+    unsafe {
+        (libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) == 0).then(|| usage.assume_init())
+    }
+}
+
+/// CPU time of this process, in user's and in system's mode, µs.
+pub(crate) fn cpu_micros() -> [u64; 2] {
+    usage().map_or([0; 2], |usage| [micros(usage.ru_utime), micros(usage.ru_stime)])
+}
+
+/// The most memory that this process has had resident, bytes.
+pub(crate) fn most_memory() -> u64 {
+    usage().map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024)
+}
+
+/// CPU time of the calling thread, µs.
+pub(crate) fn thread_cpu_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime takes a constant and writes to the record, or leaves it as it is.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000 + part(time.tv_nsec) / 1000
+}
+
 /// Modification time of a file, µs since the epoch.
 ///
 /// # Errors

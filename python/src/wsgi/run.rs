@@ -26,6 +26,7 @@ use crate::interp::{
     Attached, Class, Exception, Object, PyResult, Raised, Seat, clear_exception, guarded,
 };
 use crate::log::Level;
+use crate::metrics::{self, Moments};
 use crate::os;
 use crate::script::{self, Found};
 
@@ -225,6 +226,7 @@ impl<'py> Run<'_, 'py> {
         api::register_request(py, &environ);
         let application = api::request_started(py, &environ, application);
         (self.job.mark_started)();
+        let measured = metrics::begin(self.thread_id);
         let result = application.call(py, [environ.borrow(), start_response.borrow()]);
         // The application's references are what keeps these from here on.
         drop((application, start_response));
@@ -233,6 +235,13 @@ impl<'py> Run<'_, 'py> {
             Err(Raised) => self.failure(constants),
         };
         api::request_finished(py, &environ);
+        let head = &self.job.request.head;
+        let moments = Moments {
+            request: head.request_start,
+            queue: head.queue_start,
+            daemon: self.job.daemon_start,
+        };
+        metrics::end(measured, &moments, || self.call.statistics(py));
         api::forget_request(py, request_id.as_ref());
         drop(environ);
         if let Some(errors) = &self.errors {
