@@ -145,6 +145,35 @@ def test_more_processes_than_are_asked_for_at_a_time(site):
     assert len(site.loaded) == 1
 
 
+def test_set_that_may_be_empty_has_no_template_without_requests(site):
+    site = site("processes=0-2 threads=1 inactivity-timeout=1")
+    assert site.server.daemon_processes == []
+    pid = site.pid()
+    (template,) = site.templates
+    assert site.loaded == [template.pid]
+    assert [worker.pid for worker in site.workers] == [pid]
+    wait_until(lambda: not site.server.daemon_processes, "the set to be empty again")
+    assert site.ask()[0] == "old"
+    assert len(site.loaded) == 2
+
+
+def test_set_grows_from_its_template(site):
+    site = site("processes=1-4 threads=1")
+    site.wait_ready(1)
+    stop: list[bool] = []
+
+    def ask() -> None:
+        while not stop:
+            site.ask("slow")
+
+    clients = [Background(ask) for _ in range(6)]
+    wait_until(lambda: len(site.workers) == 4, "four processes")
+    stop.append(True)
+    for client in clients:
+        client.result()
+    assert len(site.loaded) == 1
+
+
 def test_memory_of_what_was_loaded_is_shared(site):
     size = 50
     site = site("processes=3 threads=1", megabytes=size)
@@ -448,6 +477,19 @@ def test_template_that_does_not_answer_is_killed(site):
     site.server.expect_log("WSGI0352.*has forked no process", count=1)
     site.server.expect_log("WSGI0309.*template .*signal 9", count=1)
     site.server.expect_log("WSGI0308.*has forked no process", count=1)
+    site.server.tolerate_log("WSGI030[12]")
+
+
+def test_template_that_does_not_finish_loading_is_killed(site):
+    site = site("processes=1 startup-timeout=1 connect-timeout=1", start=False)
+    site.write("", "import time\ntime.sleep(3600)\n")
+    site.server.start()
+    site.server.wait_log("WSGI0341.*template .*startup-timeout")
+    site.write("repaired")
+    wait_until(lambda: site.server.get("/").status == 200, "a template that has loaded it")
+    site.server.expect_log("WSGI0341.*startup-timeout")
+    site.server.expect_log("WSGI0308.*has not loaded")
+    site.server.expect_log("WSGI0309.*template .*signal 9")
     site.server.tolerate_log("WSGI030[12]")
 
 

@@ -17,7 +17,7 @@ use crate::httpd::log::{self, Level};
 use crate::os::process::{self as system, PidFd};
 use crate::os::socket;
 use crate::supervisor::launch::{self, Ends, Started};
-use crate::supervisor::process::{self, Role};
+use crate::supervisor::process::{self, DaemonProcess, Role};
 
 /// Longest time in which a template forks a worker and says so.
 const FORK_LIMIT: Duration = Duration::from_secs(10);
@@ -303,13 +303,21 @@ impl Supervisor<'_> {
         log::server(plan.server, Level::Error, &line);
     }
 
-    /// When a template must have answered.
+    /// When a template must have answered, or must have loaded the application.
     pub(super) fn next_answer(&self) -> Option<Instant> {
+        let loads = self.processes.values().filter_map(|process| self.end_of_load(process));
         // Births are in the order in which they were asked for.
-        self.births.first().map(|birth| birth.asked + FORK_LIMIT)
+        loads.chain(self.births.first().map(|birth| birth.asked + FORK_LIMIT)).min()
     }
 
-    /// Kills templates that have not answered in time.
+    /// When `startup-timeout` of a template is over that loads the application.
+    fn end_of_load(&self, process: &DaemonProcess) -> Option<Instant> {
+        let seconds = self.plans[process.group].group.options.startup_timeout;
+        let is_limited = process.role == Role::Importing && seconds > 0;
+        is_limited.then(|| process.started + Duration::from_secs(u64::from(seconds)))
+    }
+
+    /// Kills templates that have not answered, or not loaded the application, in time.
     pub(super) fn kill_silent_templates(&mut self, now: Instant) {
         while let Some(birth) = self.births.first()
             && birth.asked + FORK_LIMIT <= now
@@ -319,6 +327,22 @@ impl Supervisor<'_> {
             let why =
                 format!("template {pid} has forked no process within {} s", FORK_LIMIT.as_secs());
             self.kill_template(key, &format!("WSGI0352: {why} and is killed"));
+            self.start_failed(group, set, &why);
+        }
+        let overdue: Vec<u32> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| self.end_of_load(process).is_some_and(|at| at <= now))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in overdue {
+            let Some(template) = self.processes.get(&key) else { continue };
+            let (group, set, pid) = (template.group, template.set as usize, template.process.pid());
+            let seconds = self.plans[group].group.options.startup_timeout;
+            let why = format!(
+                "template {pid} has not loaded the application within {seconds} s (startup-timeout)"
+            );
+            self.kill_template(key, &format!("WSGI0341: {why} and is killed"));
             self.start_failed(group, set, &why);
         }
     }
