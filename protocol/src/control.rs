@@ -34,12 +34,22 @@ pub enum Control {
     Forked = 8,
     /// Template: that worker could not be forked; value: errno.
     ForkFailed = 9,
+    /// Daemon, with `reload=keep`: its scripts do not load; it waits for [`Self::Serve`] or
+    /// [`Self::Stop`].
+    NotLoaded = 4,
     /// Supervisor: take no new connections, finish what runs, leave; value: seconds for it.
     Drain = 16,
     /// Supervisor: leave now; value: seconds until the process will be killed.
     Stop = 17,
     /// Supervisor, to a template: fork a worker. The descriptors of [`WORKER_DESCRIPTORS`] come along.
     Fork = 24,
+    /// Supervisor, to a process that stands by: load the scripts, and become ready.
+    Begin = 18,
+    /// Supervisor, after [`Self::NotLoaded`]: take requests nevertheless, there is nobody else.
+    Serve = 19,
+    /// Supervisor, with `reload=keep`: the changed code does not load, go on with what is loaded;
+    /// detail: as [`Self::Replace`] said.
+    Keep = 20,
 }
 
 /// Descriptors of a [`Control::Fork`]: the worker's end of its control socket, whose first message
@@ -76,6 +86,10 @@ pub enum Reason {
     CpuTimeLimit = 12,
     /// A service script is at its end.
     ServiceEnded = 13,
+    /// It has more than `maximum-rss` in memory.
+    MaximumRss = 14,
+    /// With `reload=keep`: its scripts do not load.
+    NotLoaded = 15,
 }
 
 impl Reason {
@@ -96,6 +110,8 @@ impl Reason {
             11 => Self::DeadlockTimeout,
             12 => Self::CpuTimeLimit,
             13 => Self::ServiceEnded,
+            14 => Self::MaximumRss,
+            15 => Self::NotLoaded,
             _ => return None,
         })
     }
@@ -116,6 +132,8 @@ impl Reason {
             Self::DeadlockTimeout => "deadlock_timeout",
             Self::CpuTimeLimit => "cpu_time_limit",
             Self::ServiceEnded => "service_ended",
+            Self::MaximumRss => "maximum_rss",
+            Self::NotLoaded => "not_loaded",
         }
     }
 }
@@ -131,6 +149,25 @@ impl Control {
         message
     }
 
+    /// The message as sent, with a detail: with [`Self::Replace`] and [`Reason::ScriptChanged`], the
+    /// modification time of the changed file; with [`Reason::MaximumRequests`], not 0 when the process
+    /// has served twice that number.
+    #[must_use]
+    pub fn encode_with(self, value: u32, detail: i64) -> [u8; CONTROL_SIZE] {
+        let mut message = self.encode(value);
+        message[8..].copy_from_slice(&detail.to_le_bytes());
+        message
+    }
+
+    /// The detail of a message; 0 where nothing was said.
+    #[must_use]
+    pub fn detail(bytes: &[u8]) -> i64 {
+        bytes
+            .get(8..CONTROL_SIZE)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, i64::from_le_bytes)
+    }
+
     /// The message in `bytes`, with its value.
     ///
     /// # Errors
@@ -144,10 +181,14 @@ impl Control {
             1 => Self::Ready,
             2 => Self::Replace,
             3 => Self::Leaving,
+            4 => Self::NotLoaded,
             8 => Self::Forked,
             9 => Self::ForkFailed,
             16 => Self::Drain,
             17 => Self::Stop,
+            18 => Self::Begin,
+            19 => Self::Serve,
+            20 => Self::Keep,
             24 => Self::Fork,
             _ => return Err(DecodeError::Invalid("control message")),
         };
@@ -282,7 +323,13 @@ mod tests {
     fn control_messages_survive_the_wire() {
         let message = Control::Replace.encode(Reason::MaximumRequests as u32);
         assert_eq!(Control::decode(&message), Ok((Control::Replace, 3)));
+        assert_eq!(Control::detail(&message), 0);
         assert!(Control::decode(&message[..15]).is_err());
+        let message = Control::Keep.encode_with(0, -7);
+        assert_eq!(
+            (Control::decode(&message), Control::detail(&message)),
+            (Ok((Control::Keep, 0)), -7)
+        );
         assert!(Control::decode(&[9; CONTROL_SIZE]).is_err());
     }
 

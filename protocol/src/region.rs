@@ -13,9 +13,13 @@ use crate::cause::Cause;
 use crate::control::MAX_SET_NAME;
 
 const HEADER_WORDS: usize = 16;
-const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 5;
+const SET_WORDS: usize = 2 + MAX_SET_NAME / 4 + 6;
 const PROCESS_WORDS: usize = 6;
 const SLOT_WORDS: usize = 32;
+const SCRIPT_WORDS: usize = 256;
+
+/// Scripts that are remembered for each set.
+const SCRIPTS: usize = 8;
 
 /// Bits of a child's word for a process that hold its requests in flight; the others count those
 /// that began.
@@ -44,7 +48,7 @@ impl Geometry {
     /// Four-byte words that a region of this geometry has.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.slots_at() + self.children as usize * self.slots as usize * SLOT_WORDS
+        self.scripts_at() + self.sets as usize * SCRIPTS * SCRIPT_WORDS
     }
 
     /// Bytes that a region of this geometry has.
@@ -72,6 +76,10 @@ impl Geometry {
     fn slots_at(&self) -> usize {
         let end = self.requests_at() + self.processes as usize * self.children as usize;
         end.next_multiple_of(SLOT_WORDS)
+    }
+
+    fn scripts_at(&self) -> usize {
+        self.slots_at() + self.children as usize * self.slots as usize * SLOT_WORDS
     }
 }
 
@@ -247,6 +255,52 @@ impl<'a> Region<'a> {
         (index < count).then(|| Slot { words: &self.words[at..at + SLOT_WORDS] })
     }
 
+    fn scripts(&self, set: u32) -> impl Iterator<Item = ScriptPlace<'a>> {
+        let at = self.geometry.scripts_at() + set as usize * SCRIPTS * SCRIPT_WORDS;
+        let places = if set < self.geometry.sets {
+            &self.words[at..at + SCRIPTS * SCRIPT_WORDS]
+        } else {
+            &[]
+        };
+        places.chunks_exact(SCRIPT_WORDS).map(|words| ScriptPlace { words })
+    }
+
+    /// Daemon: remembers that requests of the set needed this script in this application group, for
+    /// the processes that come after. A path that is too long, and one too many, are not.
+    pub fn remember_script(&self, set: u32, script: &[u8], application_group: &[u8]) {
+        let is_it = |(one, group): (Vec<u8>, Vec<u8>)| one == script && group == application_group;
+        if self.scripts(set).any(|place| place.read().is_some_and(is_it)) {
+            return;
+        }
+        let fits = script.len() + application_group.len() <= (SCRIPT_WORDS - 2) * 4;
+        let place = self.scripts(set).find(|place| fits && place.claim());
+        if let Some(place) = place {
+            place.write(script, application_group);
+        }
+    }
+
+    /// Scripts of the set, with their application groups, as processes of it remembered them.
+    #[must_use]
+    pub fn remembered_scripts(&self, set: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.scripts(set).filter_map(|place| place.read()).collect()
+    }
+
+    /// Daemon: forgets those scripts of the set that `is_to_go` names.
+    pub fn forget_scripts(&self, set: u32, is_to_go: impl Fn(&[u8]) -> bool) {
+        for place in self.scripts(set) {
+            if place.read().is_some_and(|(script, _)| is_to_go(&script)) {
+                place.clear();
+            }
+        }
+    }
+
+    /// Supervisor: the set begins anew, and no process of it runs.
+    pub fn clear_scripts(&self, set: u32) {
+        for place in self.scripts(set) {
+            place.clear();
+        }
+    }
+
     /// Descriptions of the started requests that this process (index and serial) has, at most
     /// `limit` of them, and how many there are.
     #[must_use]
@@ -273,12 +327,14 @@ const OPENINGS: usize = FAILING + 1;
 const ASKED: usize = FAILING + 2;
 const FREED: usize = FAILING + 3;
 const AWAITED: usize = FAILING + 4;
+const RELEASES: usize = FAILING + 5;
 
 /// One set in a region.
 #[derive(Debug, Clone, Copy)]
 pub struct Set<'a> {
     /// State, name length, name; whether it fails, how often it was opened, whether it is asked for
-    /// more processes, a count of threads that became free, whether that is waited for.
+    /// more processes, a count of threads that became free, whether that is waited for; how often
+    /// processes were released.
     words: &'a [AtomicU32],
 }
 
@@ -375,6 +431,18 @@ impl<'a> Set<'a> {
             self.freed().fetch_add(1, Ordering::Release);
         }
         is_awaited
+    }
+
+    /// How often processes that had found their script changed were given requests again: who avoids
+    /// one for that need not any more.
+    #[must_use]
+    pub fn releases(&self) -> u32 {
+        self.words[RELEASES].load(Ordering::Acquire)
+    }
+
+    /// Adds one to [`Self::releases`].
+    pub fn count_release(&self) {
+        self.words[RELEASES].fetch_add(1, Ordering::Release);
     }
 
     /// Publishes [`Self::failing`].
@@ -493,14 +561,53 @@ impl Slot<'_> {
     #[must_use]
     pub fn description(&self) -> Vec<u8> {
         let length = (self.words[3].load(Ordering::Acquire) as usize).min(MAX_DESCRIPTION);
-        let mut bytes: Vec<u8> = self.words[4..]
-            .iter()
-            .take(length.div_ceil(4))
-            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
-            .collect();
-        bytes.truncate(length);
-        bytes
+        load_bytes(&self.words[4..], length)
     }
+}
+
+/// A script that is remembered.
+#[derive(Debug, Clone, Copy)]
+struct ScriptPlace<'a> {
+    /// Taken, lengths of the path (low half) and the group (high half), path and group.
+    words: &'a [AtomicU32],
+}
+
+impl ScriptPlace<'_> {
+    fn claim(&self) -> bool {
+        self.words[0].compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn write(&self, script: &[u8], group: &[u8]) {
+        let lengths = u32::try_from(script.len() | group.len() << 16).unwrap_or(0);
+        store_bytes(&self.words[2..], &[script, group].concat());
+        self.words[1].store(lengths, Ordering::Release);
+    }
+
+    fn read(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let lengths = self.words[1].load(Ordering::Acquire);
+        let (script, group) = ((lengths & 0xffff) as usize, (lengths >> 16) as usize);
+        if lengths == 0 || script + group > (SCRIPT_WORDS - 2) * 4 {
+            return None;
+        }
+        let mut bytes = load_bytes(&self.words[2..], script + group);
+        let group = bytes.split_off(script);
+        Some((bytes, group))
+    }
+
+    fn clear(&self) {
+        self.words[1].store(0, Ordering::Relaxed);
+        self.words[0].store(0, Ordering::Release);
+    }
+}
+
+fn load_bytes(words: &[AtomicU32], length: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = words
+        .iter()
+        .take(length.div_ceil(4))
+        .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+        .collect();
+    bytes.truncate(length);
+    bytes
 }
 
 fn word_of(part: &[u8]) -> u32 {
@@ -598,6 +705,34 @@ mod tests {
         let before = set.openings();
         set.publish_opening();
         assert!(set.openings() != before && set.ask());
+    }
+
+    #[test]
+    fn scripts_of_a_set_are_remembered_once() {
+        let memory = memory();
+        let region = Region::new(&memory, GEOMETRY).unwrap();
+        region.remember_script(1, b"/a.wsgi", b"example.org|/app");
+        region.remember_script(1, b"/a.wsgi", b"example.org|/app");
+        region.remember_script(1, b"/b", b"");
+        region.remember_script(1, &[b'x'; 2000], b"");
+        region.remember_script(2, b"/b", b"");
+        let known = |path: &[u8], group: &[u8]| (path.to_vec(), group.to_vec());
+        assert_eq!(
+            region.remembered_scripts(1),
+            [known(b"/a.wsgi", b"example.org|/app"), known(b"/b", b"")]
+        );
+        assert_eq!(region.remembered_scripts(0), []);
+        region.forget_scripts(1, |script| script == b"/b");
+        assert_eq!(region.remembered_scripts(1).len(), 1);
+        for number in 0..20 {
+            region.remember_script(1, format!("/{number}").as_bytes(), b"");
+        }
+        assert_eq!(region.remembered_scripts(1).len(), SCRIPTS);
+        // Whatever an application writes there is read within bounds.
+        for word in &memory {
+            word.store(u32::MAX, Ordering::Relaxed);
+        }
+        assert_eq!(region.remembered_scripts(1), []);
     }
 
     #[test]

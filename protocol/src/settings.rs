@@ -96,6 +96,12 @@ pub struct Settings {
     pub case_sensitivity: bool,
     /// `maximum-requests=`; 0 is unlimited.
     pub maximum_requests: u64,
+    /// The process stands by: it loads nothing before it is told to begin.
+    pub stands_by: bool,
+    /// `reload=keep`: code that does not load does not replace code that did.
+    pub keeps_old_code: bool,
+    /// `reload-on=modules`: a changed file of an imported module is a changed script.
+    pub watches_modules: bool,
     /// Seconds for one read or write on a connection; 0 is without limit.
     pub socket_timeout: u32,
     /// SO_SNDBUF of connections, bytes; 0 leaves the system's.
@@ -155,6 +161,9 @@ impl Settings {
             self.skip_finalisation,
             self.hide_hash_seed,
             self.is_template,
+            self.stands_by,
+            self.keeps_old_code,
+            self.watches_modules,
         ] {
             out.put_u8(u8::from(flag));
         }
@@ -245,6 +254,9 @@ impl Settings {
             skip_finalisation: flag(reader)?,
             hide_hash_seed: flag(reader)?,
             is_template: flag(reader)?,
+            stands_by: flag(reader)?,
+            keeps_old_code: flag(reader)?,
+            watches_modules: flag(reader)?,
             threads: reader.u32()?,
             processes: reader.u32()?,
             home: optional(reader)?,
@@ -351,6 +363,7 @@ mod tests {
             interpreters: true,
             threads: 15,
             home: Some(b"/srv".to_vec()),
+            keeps_old_code: true,
             maximum_requests: 5,
             geometry: Geometry { children: 2, slots: 64, processes: 8, sets: 4 },
             apache_version: (2, 4, 66),

@@ -21,6 +21,7 @@ use crate::api;
 use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable};
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
+use crate::script::Occasion;
 use crate::serve::{Interpreters, Visits, preload, take_traceback};
 use crate::wsgi::{Inside, Job, handle, refuse};
 
@@ -119,7 +120,8 @@ fn set_up(seat: &Seat, host: HostTable) -> bool {
     let embedded = Embedded { host, settings, interpreters, threads: AtomicI64::new(0) };
     let embedded = EMBEDDED.get_or_init(|| embedded);
     with_visits(embedded, |visits| {
-        preload(visits, &embedded.interpreters, &embedded.settings);
+        let settings = &embedded.settings;
+        preload(visits, &embedded.interpreters, settings, &settings.preload, Occasion::Start);
     });
     true
 }

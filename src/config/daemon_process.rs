@@ -41,6 +41,16 @@ pub(crate) enum Retry {
     Idempotent,
 }
 
+/// What happens when the code that replaces a changed script does not load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Reload {
+    /// Requests are answered 500, as by the code.
+    #[default]
+    Strict,
+    /// The old code goes on.
+    Keep,
+}
+
 /// A user of the system, as an option names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -147,6 +157,12 @@ pub(crate) struct Options {
     pub(crate) response_flush_delay: u32,
     /// `body-spool=`.
     pub(crate) body_spool: BodySpool,
+    /// `reload=`.
+    pub(crate) reload: Reload,
+    /// `reload-on=modules`.
+    pub(crate) reload_on_modules: bool,
+    /// `maximum-rss=`, bytes; 0 is unlimited.
+    pub(crate) maximum_rss: u64,
     /// `isolation=`.
     pub(crate) isolation: Isolation,
     /// `retry=`.
@@ -207,6 +223,9 @@ impl Default for Options {
             response_buffer_size: 0,
             response_flush_delay: 5,
             body_spool: BodySpool::default(),
+            reload: Reload::Strict,
+            reload_on_modules: false,
+            maximum_rss: 0,
             isolation: Isolation::Process,
             retry: Retry::Unstarted,
             application_groups: 16,
@@ -254,6 +273,10 @@ enum Setter {
     Retry(fn(&mut Options, Retry)),
     /// A size, and perhaps `,disk`.
     BodySpool(fn(&mut Options, BodySpool)),
+    /// The first word, or the second.
+    Either([&'static str; 2], fn(&mut Options, bool)),
+    /// Bytes, with k, M or G for more.
+    Size(fn(&mut Options, u64)),
 }
 
 /// One option of WSGIDaemonProcess.
@@ -607,6 +630,28 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         setter: Setter::BodySpool(|options, value| options.body_spool = value),
     },
     DaemonOption {
+        name: "reload",
+        default: "strict",
+        meaning: "When changed code does not load: strict answers 500, keep goes on with the old code",
+        setter: Setter::Either(["strict", "keep"], |options, is_second| {
+            options.reload = if is_second { Reload::Keep } else { Reload::Strict };
+        }),
+    },
+    DaemonOption {
+        name: "reload-on",
+        default: "script",
+        meaning: "Whose change replaces the processes: the script's, or that of every imported module's file (modules), for development",
+        setter: Setter::Either(["script", "modules"], |options, is_second| {
+            options.reload_on_modules = is_second;
+        }),
+    },
+    DaemonOption {
+        name: "maximum-rss",
+        default: "0 (unlimited)",
+        meaning: "Bytes in memory (k, M, G) beyond which a process is replaced",
+        setter: Setter::Size(|options, value| options.maximum_rss = value),
+    },
+    DaemonOption {
         name: "isolation",
         default: "process",
         meaning: "Whether application groups get processes or sub-interpreters of their own",
@@ -784,6 +829,15 @@ fn set(
             _ => return Err("it must be unstarted or idempotent".into()),
         },
         Setter::BodySpool(store) => store(options, BodySpool::parse(value)?),
+        Setter::Either([first, second], store) => match value {
+            value if value == first.as_bytes() => store(options, false),
+            value if value == second.as_bytes() => store(options, true),
+            _ => return Err(format!("it must be {first} or {second}")),
+        },
+        Setter::Size(store) => match words::size(value) {
+            Some(size) => store(options, size),
+            None => return Err("it must be a number of bytes such as 300M".into()),
+        },
     }
     Ok(())
 }
@@ -873,6 +927,10 @@ mod tests {
             ("x isolation=thread", "process or interpreter"),
             ("x retry=always", "unstarted or idempotent"),
             ("x body-spool=1T", "512K"),
+            ("x reload=never", "strict or keep"),
+            ("x reload-on=module", "script or modules"),
+            ("x maximum-rss=300MB", "number of bytes"),
+            ("x maximum-rss=-1", "number of bytes"),
             ("x script-user=www-data script-group=www-data", "only one of"),
             ("x script-user=nobody-at-all", "nobody-at-all"),
             ("x chroot=/srv", "started as root"),

@@ -188,6 +188,21 @@ fn hexadecimal_float(text: &str) -> Option<f64> {
     Some(number as f64 * 2.0_f64.powi(shift))
 }
 
+/// A number of bytes, with k, M or G (in any case) for 1024 times as many each.
+pub(crate) fn size(word: &[u8]) -> Option<u64> {
+    let (digits, shift) = match word.split_last() {
+        Some((b'k' | b'K', digits)) => (digits, 10),
+        Some((b'm' | b'M', digits)) => (digits, 20),
+        Some((b'g' | b'G', digits)) => (digits, 30),
+        _ => (word, 0),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    number.checked_mul(1 << shift)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +269,16 @@ mod tests {
                 .zip([0.5, -1.0, 0.0, 16.0])
                 .all(|(one, other)| (one - other).abs() < 1e-9)
         );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size(b"300M"), Some(300 << 20));
+        assert_eq!(
+            (size(b"0"), size(b"64k"), size(b"2g")),
+            (Some(0), Some(64 << 10), Some(2 << 30))
+        );
+        assert_eq!((size(b""), size(b"M"), size(b"1T"), size(b"+1")), (None, None, None, None));
+        assert_eq!(size(b"99999999999999999G"), None);
     }
 }

@@ -116,8 +116,33 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// wakes it; this bounds what is lost when both look at the same time.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Chooses a process, after asking for a set, and waiting for one, where there is none. `avoid` are
-/// serials that were found to be gone.
+/// Processes that did not take the request.
+#[derive(Debug, Default)]
+pub(crate) struct Avoided {
+    /// Their serials.
+    serials: Vec<u32>,
+    /// How often the set had released processes when the request looked first.
+    releases: Option<u32>,
+}
+
+impl Avoided {
+    /// Adds one.
+    pub(crate) fn push(&mut self, serial: u32) {
+        self.serials.push(serial);
+    }
+
+    /// Forgets those that may take the request now, as the code that was to replace theirs does not
+    /// load.
+    fn refresh(&mut self, set: Set<'_>) {
+        let releases = set.releases();
+        if self.releases.replace(releases).is_some_and(|before| before != releases) {
+            self.serials.clear();
+        }
+    }
+}
+
+/// Chooses a process that is not `avoided`, after asking for a set, and waiting for one, where there is
+/// none.
 ///
 /// # Errors
 /// Why none was chosen.
@@ -125,7 +150,7 @@ pub(crate) fn choose<'a>(
     group: &'a Group,
     child: &Child,
     need: Need<'_>,
-    avoid: &[u32],
+    avoided: &mut Avoided,
     deadline: Instant,
 ) -> Result<Chosen<'a>, Unavailable> {
     let region = group.region();
@@ -134,7 +159,8 @@ pub(crate) fn choose<'a>(
         let epoch = region.epoch().load(Ordering::Acquire);
         let place = find_set(group, child, need, deadline)?;
         let freed = place.set.freed().load(Ordering::Acquire);
-        let seen = look(group, place.index, avoid);
+        avoided.refresh(place.set);
+        let seen = look(group, place.index, &avoided.serials);
         if let Some((index, serial)) = seen.best {
             let has_thread = seen.has_thread(group);
             if !has_thread && wait.for_thread(group, child, &place, &seen, freed, need)? {

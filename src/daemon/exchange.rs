@@ -12,7 +12,7 @@ use mod_wsgi_protocol::request::{Body, NO_SLOT};
 use mod_wsgi_protocol::wire::Reader;
 
 use super::body::RequestBody;
-use super::choice::{self, Chosen, Need};
+use super::choice::{self, Avoided, Chosen, Need};
 use super::connection::{Connection, Failure, Patience, Receiver};
 use super::retry::Retries;
 use super::{Child, Group, failure};
@@ -190,10 +190,10 @@ fn run<'a>(
     };
     // As many attempts as mod_wsgi has for a changed script.
     let attempts = 2 * group.most_processes() + 1;
-    let mut avoid = Vec::new();
+    let mut avoided = Avoided::default();
     let mut retries = Retries::default();
     for attempt in 0..=attempts {
-        let chosen = match choice::choose(group, child, need, &avoid, deadline) {
+        let chosen = match choice::choose(group, child, need, &mut avoided, deadline) {
             Ok(chosen) => chosen,
             Err(reason) => return failure::unavailable(task, reason),
         };
@@ -204,7 +204,7 @@ fn run<'a>(
             None => match connect(group, &chosen) {
                 Ok(connection) => connection,
                 Err(Failure::Closed) => {
-                    avoid.push(chosen.serial);
+                    avoided.push(chosen.serial);
                     continue;
                 }
                 Err(failure) => return failure::not_connected(task, &failure),
@@ -251,7 +251,7 @@ fn run<'a>(
                     )
                     .as_bytes(),
                 );
-                avoid.push(chosen.serial);
+                avoided.push(chosen.serial);
             }
             // The process did not wait for a client as long as httpd did.
             Attempt::Broken(Failure::Closed)
@@ -267,7 +267,7 @@ fn run<'a>(
                         // Perhaps the connection was at its end and not the process.
                         child.drop_connections(group.index, chosen.process);
                     } else {
-                        avoid.push(chosen.serial);
+                        avoided.push(chosen.serial);
                     }
                     continue;
                 }
@@ -278,7 +278,7 @@ fn run<'a>(
                 {
                     // What ran is told already, and the mark is to mean the next process.
                     slot.clear();
-                    avoid.push(chosen.serial);
+                    avoided.push(chosen.serial);
                     deadline = Instant::now() + wait;
                     continue;
                 }

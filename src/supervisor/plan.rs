@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mod_wsgi_protocol::settings::{self, Settings};
 
+use crate::config::daemon_process::Reload;
 use crate::config::{Global, Text};
 use crate::daemon::Group;
 use crate::httpd::server::Server;
@@ -202,6 +203,9 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         skip_finalisation: global.destroy_interpreter == Some(false),
         hide_hash_seed: global.hash_seed.is_some(),
         is_template: false,
+        stands_by: false,
+        keeps_old_code: options.reload == Reload::Keep,
+        watches_modules: options.reload_on_modules,
         layers: global.layers(&group.name),
         restrict_stdin: global.options.restrict_stdin == Some(true),
         restrict_stdout: global.options.restrict_stdout == Some(true),

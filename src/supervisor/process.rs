@@ -16,10 +16,14 @@ use super::scaling::Idleness;
 /// What the supervisor wants of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
+    /// Its interpreter is there, and loads nothing before it is told to.
+    Standby,
     /// It is starting.
     Starting,
     /// It serves.
     Serving,
+    /// Its code is old, and it gets no requests until it is known whether the new code loads.
+    Held,
     /// It serves until its replacement is ready.
     Outgoing,
     /// It finishes what it has.
@@ -60,10 +64,14 @@ pub(crate) struct DaemonProcess {
     pub(crate) started: Instant,
     /// What is wanted of it.
     pub(crate) role: Role,
-    /// Why it leaves, if it does so by itself.
+    /// Why it leaves, or is to be replaced.
     pub(crate) reason: Option<Reason>,
     /// How long it has had no request; kept only where it might go for that.
     pub(crate) idleness: Idleness,
+    /// Why it is to be replaced when its turn comes.
+    pub(crate) wish: Option<Reason>,
+    /// It has served twice as many requests as it should, and gets no more while another starts.
+    pub(crate) is_exhausted: bool,
     /// When it is killed if it is still there.
     pub(crate) kill_at: Option<Instant>,
     /// That it is being killed has been logged.

@@ -364,3 +364,65 @@ def enable_faulthandler():
     import faulthandler
 
     faulthandler.enable(2)
+
+
+def path_files():
+    """Names and times of the files that put further folders on `sys.path` at the start."""
+    found = []
+    for folder in sys.path:
+        try:
+            with os.scandir(folder) as entries:
+                found += [
+                    (entry.path, entry.stat().st_mtime_ns)
+                    for entry in entries
+                    if entry.name.endswith(".pth")
+                ]
+        except OSError:
+            continue
+    return repr(sorted(found))
+
+
+#: Modification times of the files of modules, by path, when they were first seen.
+module_times = {}
+
+#: Those that were found to be other ones, and how often such were given up.
+changed_times = {}
+given_up = 0
+
+
+def is_of_application(path):
+    folder = os.path.dirname(os.__file__) + os.sep
+    return not (
+        path.startswith(folder) or "/site-packages/" in path or "/dist-packages/" in path
+    )
+
+
+def modules_changed(kept):
+    """Whether the file of a module of the application is another one than when the module was first
+    seen. When `kept` is another number than before, the code of such files did not load, and only
+    further changes count."""
+    global given_up
+
+    if kept != given_up:
+        given_up = kept
+        module_times.update(changed_times)
+        changed_times.clear()
+    for name, module in list(sys.modules.items()):
+        try:
+            # Not by getattr(), which imports what is behind the lazy modules of some packages.
+            path = object.__getattribute__(module, "__dict__").get("__file__")
+            if not isinstance(path, str) or name.startswith("_mod_wsgi_"):
+                continue
+            known = module_times.get(path)
+            if known is None and not is_of_application(path):
+                module_times[path] = known = False
+            if known is False:
+                continue
+            current = os.stat(path).st_mtime_ns
+        except (AttributeError, OSError, ValueError):
+            continue
+        if known is None:
+            module_times[path] = current
+        elif current != known:
+            changed_times[path] = current
+    return bool(changed_times)

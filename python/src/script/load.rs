@@ -2,15 +2,28 @@
 //! Loading a script: read, compile and run it as a module of its own.
 #![forbid(unsafe_code)]
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
-use super::{Occasion, Script};
+use super::{Occasion, Script, watch};
 use crate::interp::{
     Attached, Class, Exception, Interpreter, Object, PyResult, Raised, clear_exception,
 };
 use crate::log::Level;
 use crate::os;
 use crate::wsgi::{ScriptContext, log_exception, log_text};
+
+/// Is told of each script that was loaded: its path and application group.
+type WhenLoaded = Box<dyn Fn(&[u8], &[u8]) + Send + Sync>;
+
+/// See [`when_loaded`].
+static WHEN_LOADED: OnceLock<WhenLoaded> = OnceLock::new();
+
+/// Has `loaded` called after each script that was loaded from now on.
+pub(crate) fn when_loaded(loaded: WhenLoaded) {
+    // The process has one purpose, and says this once.
+    let _ = WHEN_LOADED.set(loaded);
+}
 
 /// Where a load failed.
 enum Step {
@@ -46,7 +59,15 @@ pub(super) fn load<'py>(
     match run(py, script, path) {
         Ok(module) => {
             script.is_whole.store(true, Ordering::Release);
+            if let Some(loaded) = WHEN_LOADED.get() {
+                loaded(path, context.application_group);
+            }
+            watch::note(py);
             Some(module)
+        }
+        Err((_, Raised)) if occasion == Occasion::Ahead => {
+            clear_exception(py);
+            None
         }
         Err((step, Raised)) => {
             report(py, &step, context, occasion);
@@ -136,17 +157,16 @@ fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: 
     log_exception(py, &exception, context);
 }
 
-/// Loads a script that the configuration says is to be loaded at the start.
-pub(crate) fn preload(py: Attached<'_>, context: &ScriptContext<'_>) {
+/// Loads a script before a request asks for it; whether that succeeded.
+pub(crate) fn preload(py: Attached<'_>, context: &ScriptContext<'_>, occasion: Occasion) -> bool {
     let interpreter: &'static Interpreter = py.interpreter();
     match interpreter.scripts().get(py, context.script) {
-        Ok(script) => {
-            load(py, &script, context.script, context, Occasion::Start, |_| true);
-        }
+        Ok(script) => load(py, &script, context.script, context, occasion, |_| true).is_some(),
         Err(Raised) => {
             if let Some(exception) = Exception::take(py) {
                 log_exception(py, &exception, context);
             }
+            false
         }
     }
 }

@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod load;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Head;
@@ -19,7 +20,28 @@ use crate::log::Level;
 use crate::os;
 use crate::wsgi::{ScriptContext, log_exception, log_text};
 
-pub(crate) use load::preload;
+pub(crate) use load::{preload, when_loaded};
+pub(crate) use watch::start as watch_modules;
+
+/// Modification time of the changed file that was seen last, and that of one whose code does not
+/// load, so that the old one goes on (`reload=keep`). Microseconds, or [`NONE`].
+static SEEN: AtomicI64 = AtomicI64::new(NONE);
+/// See [`SEEN`].
+static KEPT: AtomicI64 = AtomicI64::new(NONE);
+
+/// No time of a file.
+const NONE: i64 = i64::MIN;
+
+/// Modification time of the changed script that a request was not answered with.
+pub(crate) fn seen_change() -> i64 {
+    SEEN.load(Ordering::Acquire)
+}
+
+/// A script that was changed at this time does not load: what is loaded goes on.
+pub(crate) fn keep(modified: i64) {
+    KEPT.store(modified, Ordering::Release);
+    watch::keep();
+}
 
 /// The scripts of one interpreter that were asked for.
 #[derive(Default)]
@@ -56,6 +78,8 @@ pub(crate) enum Occasion {
     Request,
     /// The configuration says that it is to be loaded.
     Start,
+    /// Requests before this process needed it. Where it cannot be loaded, the next one says so.
+    Ahead,
 }
 
 impl Scripts {
@@ -207,7 +231,12 @@ fn is_changed<'py>(
         head.script_mtime >= 0
             && loaded == py.detach(|| os::file_modification(head.script).unwrap_or(0))
     };
-    if loaded != current && !is_newer() {
+    if loaded != current && !is_newer() && current != KEPT.load(Ordering::Acquire) {
+        SEEN.store(current, Ordering::Release);
+        return Ok(true);
+    }
+    if watch::is_changed(py) {
+        SEEN.store(NONE, Ordering::Release);
         return Ok(true);
     }
     if head.hook != Hook::None {

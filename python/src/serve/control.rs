@@ -19,6 +19,9 @@ pub(super) enum Happening {
     Drain(u32),
     /// The supervisor says: leave within this many seconds (0: no limit).
     Stop(u32),
+    /// The supervisor says: a script that was changed at this time does not load, go on with what is
+    /// loaded.
+    Keep(i64),
     /// The supervisor is gone.
     Orphaned,
     /// A signal for mod_wsgi.
@@ -89,10 +92,12 @@ impl Waiting<'_> {
         let mut message = [0; CONTROL_SIZE + 1];
         match self.shared.control.receive(&mut message) {
             Ok(Received::Bytes(count)) => {
-                match Control::decode(message.get(..count).unwrap_or_default()) {
+                let message = message.get(..count).unwrap_or_default();
+                match Control::decode(message) {
                     Ok((Control::Drain, seconds)) => Some(Happening::Drain(seconds)),
                     Ok((Control::Stop, seconds)) => Some(Happening::Stop(seconds)),
-                    // The others are ours to say, or for a template.
+                    Ok((Control::Keep, _)) => Some(Happening::Keep(Control::detail(message))),
+                    // The others are ours to say, for a template, or were waited for before this.
                     Ok(_) => None,
                     Err(error) => {
                         self.shared.warn(&format!("message of the supervisor: {error}"));

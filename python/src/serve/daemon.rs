@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mod_wsgi_protocol::control::{Control, Reason};
 
 use super::control::{Happening, Waiting};
+use super::gate;
 use super::interpreters::{Interpreters, Visits};
 use super::shared::Shared;
 use super::start::{self, Inheritance, StartError};
@@ -19,6 +20,7 @@ use crate::exchange::Connection;
 use crate::interp::{Outcome, Seat, clear_exception};
 use crate::log::{self, Level};
 use crate::os::{self, Listener, Signal, SignalPipe};
+use crate::script;
 
 /// What a connection takes before the httpd child has read, in bytes, unless `send-buffer-size` says
 /// otherwise. The kernel doubles it, so that a few blocks of 64 KiB are under way, and takes memory
@@ -70,7 +72,7 @@ struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Nothing when the process was a template and is to leave.
+    /// Nothing when it is not to serve: it was a template, stood by, or has code that is not wanted.
     fn start(seat: &'a Seat) -> Result<Option<Self>, StartError> {
         let system = |what| move |error| StartError::System(what, error);
         let mut inheritance = start::inherit()?;
@@ -88,11 +90,10 @@ impl<'a> Daemon<'a> {
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
         let shared = Arc::new(shared);
-        if !shared.settings.preload.is_empty() {
-            let mut visits = Visits::new(&shared.interpreters, 0);
-            start::preload(&mut visits, &shared.interpreters, &shared.settings);
-            visits.leave();
+        if !gate::pass(&shared, &signals, seat) {
+            return Ok(None);
         }
+        gate::remember_scripts(&shared);
         let watchdog = Watchdog::start().map_err(system("no thread for the watchdog"))?;
         let mut workers = Vec::new();
         for number in 1..=shared.settings.threads.max(1) {
@@ -145,6 +146,10 @@ impl<'a> Daemon<'a> {
             Happening::Stop(seconds) => {
                 self.leave(Reason::Supervisor, seconds);
                 self.publish_stopping();
+            }
+            Happening::Keep(modified) => {
+                script::keep(modified);
+                self.shared.forget_reason(Reason::ScriptChanged);
             }
             Happening::Orphaned if self.leaving.is_none() => {
                 log::process(Level::Info, "the supervisor is gone: this daemon process leaves");

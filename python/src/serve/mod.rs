@@ -6,6 +6,7 @@
 
 mod control;
 mod daemon;
+mod gate;
 mod interpreters;
 mod shared;
 mod start;

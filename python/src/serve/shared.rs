@@ -20,6 +20,7 @@ use super::interpreters::Interpreters;
 use crate::exchange::Connection;
 use crate::log::{self, Level};
 use crate::os::{Epoll, Socket};
+use crate::script;
 
 /// What the threads of a daemon process share.
 pub(super) struct Shared {
@@ -53,6 +54,9 @@ pub(super) struct Shared {
     /// Warnings about strangers and bad frames.
     warnings: Mutex<Warnings>,
 }
+
+/// A replacement is asked for when one part in so many of `maximum-requests` is left.
+const LEAD: u64 = 10;
 
 /// At most one warning a second; a client that misbehaves does not fill the log.
 #[derive(Debug, Default)]
@@ -165,14 +169,25 @@ impl Shared {
         added
     }
 
+    /// Its set in the process group.
+    pub(super) fn set(&self) -> Option<u32> {
+        self.region.process(self.settings.process_slot).map(|process| process.set())
+    }
+
     /// Counts a request; whether the process may take it, and whether it was its last.
     pub(super) fn count_request(&self) -> Quota {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let maximum = self.settings.maximum_requests;
-        if maximum == 0 || count < maximum {
+        // Asked for before it is needed, the replacement is ready when the time has come.
+        let asked = maximum - maximum / LEAD;
+        if maximum == 0 || count < asked {
             Quota::Within
-        } else if count == maximum {
+        } else if count == asked {
             Quota::Last
+        } else if count == maximum.saturating_mul(2) {
+            Quota::Exhausted
+        } else if count <= maximum {
+            Quota::Within
         } else {
             Quota::Beyond
         }
@@ -182,8 +197,23 @@ impl Shared {
     pub(super) fn ask_for_replacement(&self, reason: Reason) {
         let bit = 1 << (reason as u32);
         if self.told.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
-            self.tell(Control::Replace, reason);
+            let detail = match reason {
+                Reason::ScriptChanged => script::seen_change(),
+                _ => 0,
+            };
+            self.send(&Control::Replace.encode_with(reason as u32, detail));
         }
+    }
+
+    /// Tells the supervisor that the process, which is to be replaced for that reason, has served
+    /// twice as many requests as it should.
+    pub(super) fn tell_exhausted(&self) {
+        self.send(&Control::Replace.encode_with(Reason::MaximumRequests as u32, 1));
+    }
+
+    /// The replacement that was asked for for this reason does not come: it may be asked for again.
+    pub(super) fn forget_reason(&self, reason: Reason) {
+        self.told.fetch_and(!(1 << (reason as u32)), Ordering::SeqCst);
     }
 
     /// Why a replacement was asked for, if it was.
@@ -194,9 +224,12 @@ impl Shared {
 
     /// Sends a message to the supervisor.
     pub(super) fn tell(&self, control: Control, reason: Reason) {
-        let message = control.encode(reason as u32);
+        self.send(&control.encode(reason as u32));
+    }
+
+    fn send(&self, message: &[u8]) {
         // A supervisor that is gone shows itself on the main thread.
-        let _ = self.control.send(&[IoSlice::new(&message)], None, false);
+        let _ = self.control.send(&[IoSlice::new(message)], None, false);
     }
 
     /// Logs a warning, at most one a second.
@@ -223,8 +256,10 @@ impl Shared {
 pub(super) enum Quota {
     /// More will follow.
     Within,
-    /// It is the last one that the process was meant for.
+    /// It is (nearly) the last one that the process was meant for.
     Last,
+    /// It is the last one that the process takes while there is hope for another.
+    Exhausted,
     /// The process serves it because its replacement is not there yet.
     Beyond,
 }

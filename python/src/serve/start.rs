@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::control::inherited;
 use mod_wsgi_protocol::region::Region;
-use mod_wsgi_protocol::settings::Settings;
+use mod_wsgi_protocol::settings::{Preload, Settings};
 use mod_wsgi_protocol::wire::DecodeError;
 
 use super::interpreters::{Interpreters, Visits};
@@ -18,7 +18,7 @@ use crate::api;
 use crate::interp::{Attached, Exception, Seat, clear_exception};
 use crate::log::{self, Level};
 use crate::os::{self, Listener, Received, SharedMemory, Socket};
-use crate::script;
+use crate::script::{self, Occasion};
 use crate::wsgi::ScriptContext;
 
 /// Why a daemon process can not start.
@@ -170,20 +170,41 @@ pub(super) fn run_signal_handlers(seat: &Seat) {
     });
 }
 
-/// Loads the scripts that the configuration names, each in the interpreter of its group.
-pub(crate) fn preload(visits: &mut Visits, interpreters: &Interpreters, settings: &Settings) {
+/// Loads these scripts, each in the interpreter of its group; whether all of them could be.
+pub(crate) fn preload(
+    visits: &mut Visits,
+    interpreters: &Interpreters,
+    settings: &Settings,
+    scripts: &[Preload],
+    occasion: Occasion,
+) -> bool {
     let is_daemon = !settings.process_group.is_empty();
-    for preload in &settings.preload {
+    let mut all = true;
+    for preload in scripts {
         let group = &preload.application_group;
-        let Some(visit) = visits.of(interpreters, settings, is_daemon, group) else { continue };
+        let Some(visit) = visits.of(interpreters, settings, is_daemon, group) else {
+            all = false;
+            continue;
+        };
         let context = ScriptContext {
             script: &preload.script,
             process_group: &settings.process_group,
             application_group: group,
             interpreters: settings.interpreters,
         };
-        visit.seat().attach(|py| script::preload(py, &context));
+        all &= visit.seat().attach(|py| script::preload(py, &context, occasion));
     }
+    all
+}
+
+/// Names and times of the files in the folders of `sys.path` that say what else is on it.
+pub(super) fn path_files(seat: &Seat) -> String {
+    seat.attach(|py| {
+        let constants = py.interpreter().constants()?;
+        let files = constants.support(py, c"path_files", []).and_then(|files| files.to_text(py));
+        files.map_err(|_| clear_exception(py)).ok()
+    })
+    .unwrap_or_default()
 }
 
 /// The traceback of the exception that is set.

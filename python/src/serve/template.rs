@@ -16,6 +16,7 @@ use super::start::{self, Inheritance, LARGEST_SETTINGS, StartError};
 use crate::interp::Seat;
 use crate::log::{self, Level};
 use crate::os::{self, Received, Side, Signal, SignalPipe, Socket};
+use crate::script::Occasion;
 
 /// What `ps` shows behind the display name.
 const TITLE: &[u8] = b" template";
@@ -131,7 +132,9 @@ impl Template<'_> {
         start::adopt_group(self.seat, settings);
         if !settings.preload.is_empty() {
             let mut visits = Visits::new(self.interpreters, 0);
-            start::preload(&mut visits, self.interpreters, settings);
+            let scripts = &settings.preload;
+            let occasion = Occasion::Start;
+            start::preload(&mut visits, self.interpreters, settings, scripts, occasion);
             visits.leave();
         }
         self.prepare();

@@ -117,7 +117,7 @@ impl Worker {
         }
         // A hook is a part of a request, and not one more.
         let quota = if is_hook { Quota::Within } else { shared.count_request() };
-        if quota == Quota::Beyond && settings.run_once {
+        if matches!(quota, Quota::Beyond | Quota::Exhausted) && settings.run_once {
             reject(&mut *exchange, Reject::Draining);
             return true;
         }
@@ -137,8 +137,10 @@ impl Worker {
             }
             Verdict::Rejected(Reject::Draining) | Verdict::Served => {}
         }
-        if quota == Quota::Last {
-            shared.ask_for_replacement(Reason::MaximumRequests);
+        match quota {
+            Quota::Last => shared.ask_for_replacement(Reason::MaximumRequests),
+            Quota::Exhausted => shared.tell_exhausted(),
+            Quota::Within | Quota::Beyond => {}
         }
         true
     }

@@ -108,11 +108,22 @@ impl Supervisor<'_> {
                     process::requests(&running, count)
                 ),
             ),
+            Role::Standby => {
+                self.sets[process.group][process.set as usize].standby_until = None;
+                log::server(
+                    plan.server,
+                    Level::Info,
+                    &format!(
+                        "daemon process {pid} of WSGI process group '{name}' {} while it stood by, after {life}",
+                        process::cause(exit)
+                    ),
+                );
+            }
             Role::Starting | Role::Importing => {
                 let why = format!("{kind} {pid} {} after {life}", process::cause(exit));
                 self.start_failed(process.group, process.set as usize, &why);
             }
-            Role::Serving | Role::Outgoing | Role::Template => {
+            Role::Serving | Role::Outgoing | Role::Held | Role::Template => {
                 let state = &mut self.sets[process.group][process.set as usize];
                 if process.started.elapsed() < QUICK_DEATH {
                     state.quick_deaths = state.quick_deaths.saturating_add(1);

@@ -101,8 +101,10 @@ impl Supervisor<'_> {
                     load.ready += 1;
                     load.in_flight += u64::from(region.load(process.slot));
                 }
-                Role::Starting | Role::Outgoing | Role::Importing => load.changing += 1,
-                Role::Draining | Role::Template => {}
+                Role::Starting | Role::Held | Role::Outgoing | Role::Importing => {
+                    load.changing += 1;
+                }
+                Role::Standby | Role::Draining | Role::Template => {}
             }
         }
         load.changing += u32::from(self.is_birth_awaited(group, set));
@@ -145,8 +147,10 @@ impl Supervisor<'_> {
                         idle.push((process.slot, *key));
                     }
                 }
-                Role::Starting | Role::Outgoing | Role::Importing => is_changing = true,
-                Role::Draining | Role::Template => {}
+                Role::Starting | Role::Held | Role::Outgoing | Role::Importing => {
+                    is_changing = true;
+                }
+                Role::Standby | Role::Draining | Role::Template => {}
             }
         }
         if is_changing || self.is_birth_awaited(group, set) {

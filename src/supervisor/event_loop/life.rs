@@ -22,18 +22,59 @@ use crate::supervisor::output::Lines;
 use crate::supervisor::process::{self, DaemonProcess, Output, Role};
 use crate::supervisor::scaling::Idleness;
 
+/// Most processes of a set that stand by.
+const MAX_STANDBYS: usize = 4;
+
+/// The first of several moments.
+struct Earliest(Option<Instant>);
+
+impl Earliest {
+    fn extend(&mut self, at: Option<Instant>) {
+        self.0 = match (self.0, at) {
+            (Some(known), Some(at)) => Some(known.min(at)),
+            (known, at) => known.or(at),
+        };
+    }
+}
+
 impl Supervisor<'_> {
     /// Starts what is missing, kills what is overdue. Returns how long nothing else needs doing.
     pub(super) fn maintain(&mut self) -> Option<Duration> {
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        let mut earliest = |at: Instant| {
-            next = Some(next.map_or(at, |known: Instant| known.min(at)));
-        };
+        let mut next = Earliest(None);
+        self.kill_overdue(now, &mut next);
+        if self.adopts_orphans {
+            self.reap_strangers();
+            self.kill_silent_templates(now);
+        }
+        if !self.is_stopping {
+            next.extend(self.scale(now));
+            next.extend(self.weigh(now));
+            for group in 0..self.plans.len() {
+                for set in 0..self.sets[group].len() {
+                    let state = &self.sets[group][set];
+                    if state.is_used && state.wanted > 0 {
+                        self.advance_replacement(group, set);
+                        self.fill(group, set, now, &mut next);
+                        self.keep_standbys(group, set, now, &mut next);
+                    } else {
+                        self.dismiss_standbys(group, set);
+                        if self.plans[group].uses_template() {
+                            self.dismiss_template_of(group, set);
+                        }
+                    }
+                }
+            }
+        }
+        next.extend(self.next_answer());
+        next.0.map(|at| at.saturating_duration_since(now))
+    }
+
+    fn kill_overdue(&mut self, now: Instant, next: &mut Earliest) {
         for process in self.processes.values_mut() {
             let Some(at) = process.kill_at else { continue };
             if at > now {
-                earliest(at);
+                next.extend(Some(at));
             } else if !process.is_killed {
                 process.is_killed = true;
                 let plan = &self.plans[process.group];
@@ -50,61 +91,99 @@ impl Supervisor<'_> {
                 );
             }
         }
-        if self.adopts_orphans {
-            self.reap_strangers();
-            self.kill_silent_templates(now);
+    }
+
+    /// Starts what is missing of a set.
+    fn fill(&mut self, group: usize, set: usize, now: Instant, next: &mut Earliest) {
+        let census = self.census(group, set);
+        let born = |birth: &&Birth| birth.group == group && birth.set == set;
+        let coming = census.starting + self.births.iter().filter(born).count();
+        let (present, wanted) = if census.held > 0 {
+            // One tries the new code for all.
+            (coming, 1)
+        } else {
+            (coming + census.serving, self.sets[group][set].wanted as usize)
+        };
+        let forks = self.plans[group].uses_template();
+        // A template is there before it is needed.
+        if present >= wanted && !forks {
+            return;
         }
-        if !self.is_stopping {
-            if let Some(at) = self.scale(now) {
-                earliest(at);
-            }
-            for group in 0..self.plans.len() {
-                for set in 0..self.sets[group].len() {
-                    let wanted = self.sets[group][set].wanted as usize;
-                    let forks = self.plans[group].uses_template();
-                    if !self.sets[group][set].is_used || wanted == 0 {
-                        if forks {
-                            self.dismiss_template_of(group, set);
-                        }
-                        continue;
-                    }
-                    let present = self
-                        .processes
-                        .values()
-                        .filter(|process| {
-                            process.group == group
-                                && process.set as usize == set
-                                && matches!(process.role, Role::Starting | Role::Serving)
-                        })
-                        .count();
-                    let born = |birth: &&Birth| birth.group == group && birth.set == set;
-                    let present = present + self.births.iter().filter(born).count();
-                    // A template is there before it is needed.
-                    if present >= wanted && !forks {
-                        continue;
-                    }
-                    let state = &self.sets[group][set];
-                    match state.not_before.max(state.not_before_after_death) {
-                        Some(at) if at > now => earliest(at),
-                        _ => {
-                            let started = if forks {
-                                self.fork_missing(group, set, wanted.saturating_sub(present))
-                            } else {
-                                (present..wanted).try_for_each(|_| self.start(group, set))
-                            };
-                            if let Err(error) = started {
-                                self.start_failed(group, set, &error.to_string());
-                                if let Some(at) = self.sets[group][set].not_before {
-                                    earliest(at);
-                                }
-                            }
-                        }
-                    }
+        let state = &self.sets[group][set];
+        if let Some(at) = state.not_before.max(state.not_before_after_death).filter(|at| *at > now)
+        {
+            next.extend(Some(at));
+            return;
+        }
+        // Where many finish long requests, one of them leaves before another can be started.
+        if self.free_slot(group).is_err() {
+            return;
+        }
+        let started = if forks {
+            self.fork_missing(group, set, wanted.saturating_sub(present))
+        } else {
+            (present..wanted).try_for_each(|_| {
+                if self.begin_standby(group, set) {
+                    return Ok(());
                 }
+                self.start(group, set, Role::Starting)
+            })
+        };
+        if let Err(error) = started {
+            self.start_failed(group, set, &error.to_string());
+            next.extend(self.sets[group][set].not_before);
+        }
+    }
+
+    /// Has a process that stands by take the place of one that would have to be started.
+    fn begin_standby(&mut self, group: usize, set: usize) -> bool {
+        let Some(&key) = self.keys_in(group, set, &[Role::Standby]).first() else { return false };
+        let Some(process) = self.processes.get_mut(&key) else { return false };
+        if socket::send_message(process.control.as_fd(), &Control::Begin.encode(0)).is_err() {
+            self.dismiss(key, Reason::Supervisor);
+            return false;
+        }
+        process.role = Role::Starting;
+        process.started = Instant::now();
+        let published = self.plans[group].group.region().process(process.slot);
+        if let Some(published) = published {
+            published.publish(ProcessState::Starting);
+        }
+        true
+    }
+
+    /// Keeps processes standing by as long as the script may be expected to change again.
+    fn keep_standbys(&mut self, group: usize, set: usize, now: Instant, next: &mut Earliest) {
+        let Some(until) = self.sets[group][set].standby_until else { return };
+        let census = self.census(group, set);
+        if until <= now {
+            self.dismiss_standbys(group, set);
+            return;
+        }
+        next.extend(Some(until));
+        let wanted = self.sets[group][set].wanted as usize;
+        // A process is forked from a template as quickly.
+        if self.plans[group].uses_template() {
+            return;
+        }
+        let is_quiet = census.held + census.starting == 0 && census.serving >= wanted;
+        if !is_quiet || census.draining > wanted {
+            return;
+        }
+        for _ in census.standby..wanted.min(MAX_STANDBYS) {
+            if self.start(group, set, Role::Standby).is_err() {
+                // What is in the way shows when a process is needed.
+                self.sets[group][set].standby_until = None;
+                return;
             }
         }
-        let next = self.next_answer().into_iter().chain(next).min();
-        next.map(|at| at.saturating_duration_since(now))
+    }
+
+    fn dismiss_standbys(&mut self, group: usize, set: usize) {
+        self.sets[group][set].standby_until = None;
+        for key in self.keys_in(group, set, &[Role::Standby]) {
+            self.dismiss(key, Reason::Supervisor);
+        }
     }
 
     /// A place in the group's shared memory that no process has or will have.
@@ -136,26 +215,52 @@ impl Supervisor<'_> {
         settings
     }
 
-    pub(super) fn start(&mut self, group: usize, set: usize) -> io::Result<()> {
+    /// Starts a process of the set.
+    fn start(&mut self, group: usize, set: usize, role: Role) -> io::Result<()> {
         let plan = &self.plans[group];
         let slot = self.free_slot(group)?;
         let serial = self.claims.next_serial(group);
-        let settings = self.settings_of(group, set, slot).encode();
-        let started = launch::launch(plan, Some(&plan.group.address(serial)), &settings)?;
+        let mut settings = self.settings_of(group, set, slot);
+        settings.stands_by = role == Role::Standby;
+        self.publish_start(group, set, slot, serial, 0);
+        let address = plan.group.address(serial);
+        let started = launch::launch(plan, Some(&address), &settings.encode())?;
         let key = self.enter(group, set, slot, serial, started)?;
-        if let Some(process) = self.processes.get(&key) {
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.role = role;
+            if role == Role::Standby
+                && let Some(published) = plan.group.region().process(slot)
+            {
+                // Nobody is to wait for it.
+                published.publish(ProcessState::Empty);
+            }
             log::server(
                 plan.server,
                 Level::Info,
                 &format!(
-                    "daemon process {} of WSGI process group '{}' is starting, with {} threads",
+                    "daemon process {} of WSGI process group '{}' {}, with {} threads",
                     process.process.pid(),
                     plan.group.label(),
+                    if role == Role::Standby { "will stand by" } else { "is starting" },
                     plan.group.options.threads
                 ),
             );
         }
         Ok(())
+    }
+
+    /// Publishes a process; also before there is one, since it finds its set there.
+    pub(super) fn publish_start(
+        &self,
+        group: usize,
+        set: usize,
+        slot: u32,
+        serial: u32,
+        pid: libc::pid_t,
+    ) {
+        if let Some(published) = self.plans[group].group.region().process(slot) {
+            published.publish_start(serial, set as u32, u32::try_from(pid).unwrap_or(0));
+        }
     }
 
     /// Takes a process that was started under the care of the loop; the result is its key.
@@ -167,7 +272,6 @@ impl Supervisor<'_> {
         serial: u32,
         Started { process, control, stdout, stderr }: Started,
     ) -> io::Result<u32> {
-        let region = self.plans[group].group.region();
         let key = self.next_key;
         self.next_key += 1;
         let watched = self
@@ -180,16 +284,13 @@ impl Supervisor<'_> {
             end_now(process.pid());
             return Err(error);
         }
-        let set = set as u32;
-        if let Some(published) = region.process(slot) {
-            published.publish_start(serial, set, u32::try_from(process.pid()).unwrap_or(0));
-        }
+        self.publish_start(group, set, slot, serial, process.pid());
         let output = |fd| Some(Output { fd, lines: Lines::default() });
         self.processes.insert(
             key,
             DaemonProcess {
                 group,
-                set,
+                set: set as u32,
                 slot,
                 serial,
                 process,
@@ -198,6 +299,8 @@ impl Supervisor<'_> {
                 started: Instant::now(),
                 role: Role::Starting,
                 reason: None,
+                wish: None,
+                is_exhausted: false,
                 idleness: Idleness::new(Instant::now()),
                 kill_at: None,
                 is_killed: false,
@@ -221,17 +324,21 @@ impl Supervisor<'_> {
                     return;
                 }
                 Ok(Some(length)) => {
-                    match Control::decode(message.get(..length).unwrap_or_default()) {
+                    let message = message.get(..length).unwrap_or_default();
+                    match Control::decode(message) {
                         Ok((Control::Ready, _)) => self.became_ready(key),
+                        Ok((Control::NotLoaded, _)) => self.not_loaded(key),
                         Ok((Control::Replace, reason)) => {
-                            self.replace(key, Reason::from_u32(reason));
+                            let detail = Control::detail(message);
+                            self.replace(key, Reason::from_u32(reason), detail);
                         }
                         Ok((Control::Leaving, reason)) => {
                             self.leaves(key, Reason::from_u32(reason));
                         }
                         Ok((Control::Forked, pid)) => self.worker_was_forked(key, pid),
                         Ok((Control::ForkFailed, number)) => self.fork_failed(key, number),
-                        Ok((Control::Drain | Control::Stop | Control::Fork, _)) | Err(_) => {}
+                        // The others are ours to say.
+                        Ok(_) | Err(_) => {}
                     }
                 }
             }
@@ -263,62 +370,13 @@ impl Supervisor<'_> {
             ),
         );
         self.start_succeeded(group, set as usize);
-        // One that waited for this one may go now.
-        let outgoing = self.processes.iter().find(|(_, other)| {
-            other.group == group && other.set == set && other.role == Role::Outgoing
-        });
-        if let Some(outgoing) = outgoing.map(|(key, _)| *key) {
-            self.drain(outgoing);
+        // One that waited for this one may go now, and all whose code is old.
+        let outgoing = self.keys_in(group, set as usize, &[Role::Outgoing]);
+        let held = self.keys_in(group, set as usize, &[Role::Held]);
+        for key in outgoing.into_iter().take(1).chain(held) {
+            self.drain(key);
         }
         plan.group.announce();
-    }
-
-    pub(super) fn replace(&mut self, key: u32, reason: Option<Reason>) {
-        let Some(process) = self.processes.get_mut(&key) else { return };
-        let (group, set, started) = (process.group, process.set, process.started);
-        match process.role {
-            Role::Serving => {}
-            Role::Outgoing if reason == Some(Reason::ScriptChanged) => {}
-            Role::Template => {
-                return self.dismiss_template(key, reason.unwrap_or(Reason::Supervisor));
-            }
-            Role::Starting | Role::Outgoing | Role::Draining | Role::Importing => return,
-        }
-        process.reason = reason;
-        process.role = Role::Outgoing;
-        let template = process.template;
-        let plan = &self.plans[group];
-        log::server(
-            plan.server,
-            Level::Info,
-            &format!(
-                "daemon process {} of WSGI process group '{}' is to be replaced: {}",
-                process.process.pid(),
-                plan.group.label(),
-                reason.map_or("it asked for it", Reason::name)
-            ),
-        );
-        if let (Some(reason), Some(template)) = (reason, template) {
-            self.renew_template(template, reason);
-        }
-        if reason == Some(Reason::ScriptChanged) {
-            // The code is old in every process of the set that is not younger than this one's word:
-            // none of them gets another request.
-            let old: Vec<u32> = self
-                .processes
-                .iter()
-                .filter(|(other_key, other)| {
-                    other.group == group
-                        && other.set == set
-                        && matches!(other.role, Role::Serving | Role::Outgoing)
-                        && (**other_key == key || other.started <= started)
-                })
-                .map(|(key, _)| *key)
-                .collect();
-            for key in old {
-                self.drain(key);
-            }
-        }
     }
 
     /// It leaves by itself.

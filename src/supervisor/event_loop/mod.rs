@@ -7,6 +7,7 @@ mod burial;
 mod children;
 mod demand;
 mod life;
+mod replacing;
 mod sets;
 mod template;
 mod token;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use mod_wsgi_protocol::control::set_name;
 use mod_wsgi_protocol::region::{ProcessState, SetState};
@@ -58,6 +60,8 @@ pub(crate) struct Supervisor<'a> {
     claims: &'a Claims,
     /// Read end of the lease.
     lease: BorrowedFd<'a>,
+    /// When it is looked at again what processes have in memory; None before the first time.
+    next_weighing: Option<Instant>,
     /// Nobody is left, or a signal came: processes are stopped, and then this one ends.
     is_stopping: bool,
 }
@@ -100,6 +104,7 @@ impl<'a> Supervisor<'a> {
             signals,
             claims,
             lease,
+            next_weighing: None,
             is_stopping: false,
         };
         for group in 0..plans.len() {

@@ -10,7 +10,7 @@ use mod_wsgi_protocol::region::SetState;
 use super::Supervisor;
 use crate::config::words::text;
 use crate::httpd::log::{self, Level};
-use crate::supervisor::process::{self, Role};
+use crate::supervisor::process;
 
 /// Longest wait before a set whose processes do not start is tried again.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
@@ -45,6 +45,10 @@ pub(super) struct Set {
     pub(super) not_before: Option<Instant>,
     /// No start before this, as processes ended soon after they were ready.
     pub(super) not_before_after_death: Option<Instant>,
+    /// The script changed lately: processes stand by until then, for when it changes again.
+    pub(super) standby_until: Option<Instant>,
+    /// What the process said that found the script changed, while processes are held for that.
+    pub(super) changed: i64,
 }
 
 impl Supervisor<'_> {
@@ -59,6 +63,7 @@ impl Supervisor<'_> {
         // One of another application group.
         self.dismiss_template_of(group, index as usize);
         let Some(plan) = self.plans.get(group) else { return };
+        plan.group.region().clear_scripts(index);
         if let Some(published) = plan.group.region().set(index) {
             published.publish_opening();
             match &name {
@@ -136,11 +141,12 @@ impl Supervisor<'_> {
 
     /// A process of the set could not be started, or ended before it was ready.
     pub(super) fn start_failed(&mut self, group: usize, set: usize, why: &str) {
-        let serves = self.processes.values().any(|process| {
-            process.group == group
-                && process.set as usize == set
-                && matches!(process.role, Role::Serving | Role::Outgoing)
-        });
+        if self.release_held(group, set, why) {
+            return;
+        }
+        self.show_outgoing(group, set);
+        let census = self.census(group, set);
+        let serves = census.serving + census.outgoing > 0;
         let plan = &self.plans[group];
         let state = &mut self.sets[group][set];
         let now = Instant::now();

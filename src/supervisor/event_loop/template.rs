@@ -147,6 +147,7 @@ impl Supervisor<'_> {
         let descriptors =
             [&theirs.control, listener, &theirs.stdout, &theirs.stderr].map(OwnedFd::as_fd);
         let message = Control::Fork.encode(0);
+        self.publish_start(group, set, slot, serial, 0);
         let sent = socket::send_with_descriptors(template.control.as_fd(), &message, &descriptors);
         if let Err(error) = sent {
             self.remove_socket(group, serial);
