@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An upload is never held whole in memory: no process grows by more than 16 MiB, however long it is.
+"""An upload is never held whole in memory: no process grows by more than 16 MiB, whatever its size.
 
 MOD_WSGI_TEST_UPLOAD says how many MiB are sent; the bound is the same for 1024.
 """
@@ -15,7 +15,7 @@ import pytest
 from harness.under_test import OURS
 
 MIB = 1 << 20
-UPLOAD = int(os.environ.get("MOD_WSGI_TEST_UPLOAD", "256")) * MIB
+UPLOAD = int(os.environ.get("MOD_WSGI_TEST_UPLOAD", "128")) * MIB
 BOUND = 16 * MIB
 PIECE = bytes(range(256)) * 256
 

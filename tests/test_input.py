@@ -22,7 +22,7 @@ def call(site, calls, body=BODY) -> list[str]:
     return response.json
 
 
-@pytest.mark.parametrize(
+METHODS = pytest.mark.parametrize(
     ("calls", "results"),
     [
         ([("read",)], [BODY]),
@@ -47,8 +47,42 @@ def call(site, calls, body=BODY) -> list[str]:
         ([("close",), ("read",)], [None, BODY]),
     ],
 )
+
+
+@METHODS
 def test_methods(site, calls, results):
     assert call(site, calls) == [repr(result) for result in results]
+
+
+@pytest.fixture(scope="module")
+def chunked(module_server_factory):
+    return module_server_factory("""
+WSGIDaemonProcess main threads=3
+WSGIApplicationGroup %{GLOBAL}
+WSGIChunkedRequest On
+WSGIScriptAlias /embedded/input-calls ${APPS}/input-calls/app.wsgi
+WSGIScriptAlias /embedded/input-digest ${APPS}/input-digest/app.wsgi
+WSGIScriptAlias /daemon/input-calls ${APPS}/input-calls/app.wsgi process-group=main
+WSGIScriptAlias /daemon/input-digest ${APPS}/input-digest/app.wsgi process-group=main
+""")
+
+
+@METHODS
+def test_methods_on_a_chunked_body(chunked, mode, calls, results):
+    for size in (1, 7, 100):
+        chunks = [BODY[at : at + size] for at in range(0, len(BODY), size)]
+        path = f"/{mode}/input-calls?{quote(repr(calls))}"
+        assert chunked.post(path, iter(chunks)).json == [repr(result) for result in results]
+
+
+@pytest.mark.parametrize("way", ["whole", "blocks", "lines", "limited-lines"])
+@pytest.mark.parametrize("size", [0, 1, 8192, 65_537, 3_000_000], ids=str)
+def test_chunked_body_arrives_whole(chunked, mode, way, size):
+    body = (b"0123456789abcdef" * 500 + b"\n") * (size // 8001 + 1)
+    body = body[:size]
+    chunks = [body[at : at + 10_007] for at in range(0, size, 10_007)]
+    response = chunked.post(f"/{mode}/input-digest?{way}", iter(chunks))
+    assert response.json == [size, hashlib.sha256(body).hexdigest(), None]
 
 
 @pytest.mark.parametrize(
