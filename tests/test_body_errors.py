@@ -219,3 +219,29 @@ def test_client_that_sends_nothing_more(server_factory, way, framing):
     else:
         server.tolerate_log("INPUT-ERROR-APP|WSGI0126|WSGI0174|Traceback|OSError|  ")
     assert_healthy(server, way)
+
+
+@pytest.mark.ours_only("in mod_wsgi, reading ends after socket-timeout")
+def test_process_that_waits_less_long_than_httpd(server_factory):
+    """Reading ends after twice socket-timeout, and httpd still tells the client why."""
+    server = server_factory("""
+Timeout 4
+WSGIDaemonProcess main threads=1 socket-timeout=1 body-spool=0
+WSGIApplicationGroup %{GLOBAL}
+WSGIProcessGroup main
+WSGIScriptAlias /input-error ${APPS}/input-error/app.wsgi
+WSGIScriptAlias /hello ${APPS}/hello/app.wsgi
+""")
+    with server.raw() as raw:
+        raw.send(post("/input-error", "Content-Length: 5000") + b"beginning")
+        # The only thread is free again before httpd gives up.
+        assert server.get("/hello").status == 200
+        assert server.find_log("WSGI0126") == []
+        answer = raw.receive_all()
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert documents(answer) == 1
+    server.expect_log("WSGI0126.*sent nothing in time", count=1)
+    server.tolerate_log(
+        r"INPUT-ERROR-APP builtins\.TimeoutError|WSGI0174|Traceback|TimeoutError|  "
+    )
+    assert server.get("/hello").status == 200

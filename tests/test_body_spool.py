@@ -270,9 +270,9 @@ def test_missing_folder_is_500_and_said(server_factory, tmp_path_for_server):
     server.expect_log("WSGI0360.*nowhere.*No such file", count=1)
 
 
-@pytest.mark.parametrize("spool", ["1M", "64K,disk"])
+@pytest.mark.parametrize("spool", ["1M", "64K,disk", "0"])
 @pytest.mark.parametrize("size", [1000, 600_000])
-def test_collected_body_goes_to_another_process(server_factory, tmp_path_for_server, spool, size):
+def test_body_goes_to_another_process(server_factory, tmp_path_for_server, spool, size):
     """One thread: requests wait when the process is killed; the next one gets their bodies."""
     server = server_factory(configuration(f"threads=1 body-spool={spool}"))
     held = HeldRequest(server, tmp_path_for_server).wait_started()
