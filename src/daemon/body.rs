@@ -118,7 +118,7 @@ impl<'a> RequestBody<'a> {
             // body than was announced.
             let step = left.clamp(UNANNOUNCED_STEP, MAX_DATA).min(spool.memory - length);
             if self.memory.capacity() - length < step {
-                let room = left.clamp(step, spool.memory - length);
+                let room = left.max(length).clamp(step, spool.memory - length);
                 if self.memory.try_reserve_exact(room).is_err() {
                     // It is pulled.
                     return Ok(());

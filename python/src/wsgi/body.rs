@@ -28,8 +28,9 @@ pub(crate) struct Body {
     length: u64,
 }
 
-/// Asked for at once when a line is looked for.
-const LINE_PULL: usize = 64 << 10;
+/// Asked for at once when less is wanted, or a line is looked for. What is asked for is not waited
+/// for: it is given as far as it is there.
+const LEAST_PULL: usize = 64 << 10;
 
 /// Most memory that is taken because of what a client announced, before any of it has come.
 const MOST_RESERVED: u64 = 64 << 20;
@@ -114,7 +115,7 @@ impl Body {
             // No more than is to come, where that is known: room is made for what is asked for.
             let announced = usize::try_from(self.announced).unwrap_or(usize::MAX);
             let limit = if announced == 0 { MAX_DATA } else { announced };
-            self.pull(exchange, wanted.min(limit))?;
+            self.pull(exchange, wanted.max(LEAST_PULL).min(limit))?;
         }
         Ok(self.unread().len().min(count))
     }
@@ -139,7 +140,7 @@ impl Body {
             if !self.more || searched == limit {
                 return Ok(searched);
             }
-            self.pull(exchange, LINE_PULL)?;
+            self.pull(exchange, LEAST_PULL)?;
         }
     }
 
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_asks_only_for_what_it_lacks() {
+    fn a_read_asks_only_when_it_lacks_something() {
         let mut exchange = Pieces::new(&[Ok(b"cd"), Ok(b"efgh")]);
         let mut body = Body::new(b"ab", true, -1);
         assert_eq!(body.fill(&mut exchange, 2), Ok(2));
@@ -218,11 +219,23 @@ mod tests {
         assert_eq!(take(&mut body, 2), b"ab");
         let count = body.fill(&mut exchange, 3).unwrap();
         assert_eq!(take(&mut body, count), b"cde");
-        assert_eq!(exchange.asked, [3, 1]);
+        assert_eq!(exchange.asked, [LEAST_PULL, LEAST_PULL]);
         let count = body.fill(&mut exchange, 100).unwrap();
         assert_eq!(take(&mut body, count), b"fgh");
         assert_eq!(body.fill(&mut exchange, 1), Ok(0));
-        assert_eq!(exchange.asked, [3, 1]);
+        assert_eq!(exchange.asked.len(), 2);
+    }
+
+    #[test]
+    fn a_long_read_asks_for_as_much_as_was_announced() {
+        let mut exchange = Pieces::new(&[Ok(b"cd"), Ok(b"efgh")]);
+        let mut body = Body::new(b"ab", true, 8);
+        assert_eq!(body.fill(&mut exchange, usize::MAX), Ok(8));
+        assert_eq!(exchange.asked, [6, 4]);
+        let mut exchange = Pieces::new(&[Ok(b"cd"), Ok(b"efgh")]);
+        let mut body = Body::new(b"", true, i64::MAX);
+        assert_eq!(body.fill(&mut exchange, usize::MAX), Ok(6));
+        assert_eq!(exchange.asked, [MAX_DATA, MAX_DATA]);
     }
 
     #[test]
@@ -263,7 +276,7 @@ mod tests {
         assert_eq!(body.fill(&mut exchange, 2), Err(error));
         assert_eq!(body.fill(&mut exchange, 1), Err(error));
         assert_eq!(body.fill_line(&mut exchange, 1), Err(error));
-        assert_eq!(exchange.asked, [2, 1]);
+        assert_eq!(exchange.asked.len(), 2);
     }
 
     #[test]
