@@ -69,6 +69,7 @@ fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i3
         overrides_errors: route.error_override && !is_embedded,
         sends_files: route.enable_sendfile,
         header_limit: 0,
+        client_timeout: 0,
     };
     let work = Work::Application(route);
     if is_embedded {
@@ -115,7 +116,12 @@ fn run(request: &Request<'_>, settings: &Effective<'_>, route: &Route<'_>) -> i3
     match runtime.child() {
         Some(child) => {
             let header_limit = usize::try_from(group.options.header_buffer_size).unwrap_or(0);
-            respond(request, Manner { header_limit, ..manner }, |responder| {
+            let client_timeout = match group.options.response_socket_timeout {
+                0 => group.options.socket_timeout,
+                seconds => seconds,
+            };
+            let manner = Manner { header_limit, client_timeout, ..manner };
+            respond(request, manner, |responder| {
                 daemon::exchange::handle(request, group, child, work, responder)
             })
         }

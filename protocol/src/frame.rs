@@ -8,7 +8,8 @@
 //!                   (Lookup | Log)* ( Reject | Answer )     when the request asks for a hook
 //! ```
 //!
-//! `Head` and `Data` with [`LAST`] set are an `End` of a complete response at the same time.
+//! `Head` with [`LAST`] set is an `End` of a complete response at the same time. What ends a response
+//! (such a `Head`, `End`, `Error`) has [`crate::response::Times`] behind its payload.
 
 use crate::wire::DecodeError;
 
@@ -24,8 +25,8 @@ pub const MAX_DATA: usize = 256 << 10;
 /// Most body bytes that the child puts into the `Request` frame itself.
 pub const MAX_INITIAL_BODY: usize = 64 << 10;
 
-/// Flag of `Body` (no more body), of `Head` and `Data` (the response is complete), and of `File` (the
-/// response is complete with it, but the exchange goes on until `End`).
+/// Flag of `Body` (no more body), of `Head` (the response is complete), and of `File` (the response is
+/// complete with it, but the exchange goes on until `End`).
 pub const LAST: u8 = 1;
 
 /// Flag of `End`: the response is incomplete and must be made visibly so.
@@ -101,7 +102,7 @@ impl Kind {
             Self::Request | Self::Head => MAX_HEAD,
             Self::Body | Self::Data | Self::Log | Self::Value | Self::Answer => MAX_DATA,
             Self::BodyError | Self::Lookup => 512,
-            Self::Pull | Self::File | Self::End | Self::Reject | Self::Error => 16,
+            Self::Pull | Self::File | Self::End | Self::Reject | Self::Error => 32,
         }
     }
 }
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_of_its_kind_is_refused() {
-        let header = Header { kind: Kind::Pull, flags: 0, length: 17 };
+        let header = Header { kind: Kind::Pull, flags: 0, length: 33 };
         assert_eq!(Header::decode(&header.encode()), Err(DecodeError::TooLarge("frame")));
     }
 

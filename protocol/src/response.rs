@@ -4,6 +4,42 @@
 
 use crate::wire::{DecodeError, Reader, Write};
 
+/// When a request was run: stands behind the payload of the frame that ends its response. It has no
+/// meaning but for those who read logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// When the daemon process took it, µs since the epoch; 0 in embedded mode.
+    pub daemon_start: i64,
+    /// How long the application had it, its `close()` included, in µs; 0 when it was not called.
+    pub application: u64,
+}
+
+impl Times {
+    /// Bytes of it.
+    pub const SIZE: usize = 16;
+
+    /// The bytes.
+    #[must_use]
+    pub fn encode(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        let (start, application) = bytes.split_at_mut(8);
+        start.copy_from_slice(&self.daemon_start.to_le_bytes());
+        application.copy_from_slice(&self.application.to_le_bytes());
+        bytes
+    }
+
+    /// What stands in front of it, and it.
+    ///
+    /// # Errors
+    /// When the payload is too short for it.
+    pub fn split(payload: &[u8]) -> Result<(&[u8], Self), DecodeError> {
+        let front = payload.len().checked_sub(Self::SIZE).ok_or(DecodeError::Truncated)?;
+        let mut reader = Reader::new(payload);
+        let front = reader.take(front)?;
+        Ok((front, Self { daemon_start: reader.i64()?, application: reader.u64()? }))
+    }
+}
+
 /// Builds the payload of a `Head` frame.
 #[derive(Debug)]
 pub struct HeadWriter<'a> {
@@ -122,6 +158,14 @@ mod tests {
         for end in 0..out.len() - 4 {
             assert!(Head::decode(&out[..end]).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn times_stand_behind_what_they_belong_to() {
+        let times = Times { daemon_start: -5, application: 7 };
+        let payload = [&b"front"[..], &times.encode()].concat();
+        assert_eq!(Times::split(&payload), Ok((&b"front"[..], times)));
+        assert_eq!(Times::split(&payload[..15]), Err(DecodeError::Truncated));
     }
 
     #[test]

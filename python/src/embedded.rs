@@ -176,7 +176,7 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
             let group = request.head.application_group;
             let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
                 // A client that is gone needs no answer.
-                let _ = refuse(&request, &mut exchange);
+                let _ = refuse(&request, 0, &mut exchange);
                 return true;
             };
             let job = Job { request: &request, settings, daemon_start: 0, mark_started: &|| {} };

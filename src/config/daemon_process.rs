@@ -582,7 +582,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "response-socket-timeout",
         default: "0 (socket-timeout)",
-        meaning: "Seconds for one write to the client (no effect yet)",
+        meaning: "Seconds for one write to a client that does not read; 0 in both: httpd's Timeout",
         setter: seconds!(response_socket_timeout),
     },
     DaemonOption {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind, LAST, MAX_DATA};
+use mod_wsgi_protocol::frame::{HEADER_SIZE, Header, Kind, MAX_DATA};
 use mod_wsgi_protocol::wire::DecodeError;
 
 use super::Group;
@@ -157,8 +157,6 @@ pub(crate) struct Blocks {
     places: [(usize, usize); TOGETHER],
     /// Bytes of all of them.
     pub(crate) size: usize,
-    /// The last one ends the response.
-    pub(crate) is_last: bool,
 }
 
 impl Receiver {
@@ -218,19 +216,18 @@ impl Receiver {
     /// which it steps.
     pub(crate) fn take_blocks(&mut self, first: &Header) -> Blocks {
         let mut places = [(0, 0); TOGETHER];
-        let (mut header, mut size) = (*first, first.length);
+        let mut size = first.length;
         let mut free = places.iter_mut();
         if let Some(place) = free.next() {
-            *place = (self.start - header.length, self.start);
+            *place = (self.start - first.length, self.start);
         }
         for place in free {
-            let Some(next) = self.data_behind().filter(|_| header.flags & LAST == 0) else { break };
-            header = next;
+            let Some(header) = self.data_behind() else { break };
             size += header.length;
             self.start += HEADER_SIZE + header.length;
             *place = (self.start - header.length, self.start);
         }
-        Blocks { places, size, is_last: header.flags & LAST != 0 }
+        Blocks { places, size }
     }
 
     /// The header of the next frame, if it is one of data and wholly there.

@@ -20,7 +20,7 @@ use crate::httpd::body;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::os::wait_readable;
-use crate::relay::{Problem, Responder};
+use crate::relay::{Problem, Responder, note_process, note_times};
 use crate::work::{Delivery, Work};
 
 thread_local! {
@@ -211,6 +211,9 @@ fn run<'a>(
             },
         };
         slot.describe(&chosen, request);
+        if work.takes_body() {
+            note_process(request, &group.name, chosen.pid);
+        }
         receiver.reset();
         body.rewind();
         let mut exchange = Exchange {
@@ -229,6 +232,9 @@ fn run<'a>(
             Attempt::Done => {
                 if !receiver.has_leftovers() {
                     child.return_connection(group.index, chosen.process, connection);
+                }
+                if let Some(times) = responder.times() {
+                    note_times(request, &times, Some(delivery.queue_start));
                 }
                 return responder.finish(500);
             }
@@ -375,8 +381,8 @@ impl Exchange<'_, '_> {
                 }
                 Kind::Data => {
                     let blocks = self.receiver.take_blocks(&header);
-                    let flush = !blocks.is_last && self.is_due(blocks.size);
-                    self.responder.data(&self.receiver.blocks(&blocks), blocks.is_last, flush)
+                    let flush = self.is_due(blocks.size);
+                    self.responder.data(&self.receiver.blocks(&blocks), flush)
                 }
                 Kind::File => match self.receiver.descriptor() {
                     Some(descriptor) => {
@@ -387,12 +393,15 @@ impl Exchange<'_, '_> {
                     None => Err(protocol("descriptor of a file")),
                 },
                 Kind::Log => self.responder.log(self.receiver.payload(&header)),
-                Kind::End => self.responder.end(header.flags & frame::INCOMPLETE != 0),
-                Kind::Error => match self.body.refused() {
+                Kind::End => {
+                    let incomplete = header.flags & frame::INCOMPLETE != 0;
+                    self.responder.end(self.receiver.payload(&header), incomplete)
+                }
+                Kind::Error => {
                     // What the application made of it is not what went wrong.
-                    Some(error) => self.responder.error(&body::status(error).to_le_bytes()),
-                    None => self.responder.error(self.receiver.payload(&header)),
-                },
+                    let instead = self.body.refused().map(body::status);
+                    self.responder.error(self.receiver.payload(&header), instead)
+                }
                 Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
                 Kind::Lookup if self.is_hook => match self.answer_lookup(&header) {
                     Ok(()) => Ok(()),

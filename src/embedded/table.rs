@@ -19,7 +19,7 @@ use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::os::signal::{self, Saved};
-use crate::relay::{Problem, Responder};
+use crate::relay::{Problem, Responder, note_times};
 use crate::runtime::Runtime;
 use crate::work::{Delivery, Work};
 
@@ -123,6 +123,9 @@ pub(crate) fn handle<'a>(
     if !exchange.responder.is_done() {
         exchange.responder.abandon_unless_waiting();
     }
+    if let Some(times) = exchange.responder.times() {
+        note_times(request, &times, None);
+    }
     exchange.responder.finish(500)
 }
 
@@ -202,13 +205,12 @@ unsafe extern "C" fn send(
         let last = flags & frame::LAST != 0;
         let result = match Kind::from_u8(kind) {
             Some(Kind::Head) => exchange.responder.head(payload, last, !last),
-            Some(Kind::Data) => exchange.responder.data(&[payload], last, !last),
-            Some(Kind::End) => exchange.responder.end(flags & frame::INCOMPLETE != 0),
-            Some(Kind::Error) => match exchange.refused {
+            Some(Kind::Data) => exchange.responder.data(&[payload], true),
+            Some(Kind::End) => exchange.responder.end(payload, flags & frame::INCOMPLETE != 0),
+            Some(Kind::Error) => {
                 // What the application made of it is not what went wrong.
-                Some(error) => exchange.responder.error(&body::status(error).to_le_bytes()),
-                None => exchange.responder.error(payload),
-            },
+                exchange.responder.error(payload, exchange.refused.map(body::status))
+            }
             Some(Kind::Answer) => exchange.responder.answer(payload),
             _ => return -1,
         };

@@ -89,6 +89,17 @@ pub(crate) struct Sender<'a> {
     sent: usize,
     /// Whether the kernel may send files, whatever core says.
     sends_files: bool,
+    /// The client's socket and its timeout in µs, where [`Self::limit_writes`] has set another.
+    timeout_before: Option<(*mut sys::apr_socket_t, sys::apr_interval_time_t)>,
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        if let Some((socket, before)) = self.timeout_before {
+            // SAFETY: the socket is the connection's, which outlives the request.
+            unsafe { sys::apr_socket_timeout_set(socket, before) };
+        }
+    }
 }
 
 /// Bytes that are read at once of a file that is neither mapped nor sent by the kernel.
@@ -106,7 +117,34 @@ impl<'a> Sender<'a> {
             let connection = (*request.as_ptr()).connection;
             sys::apr_brigade_create(pool.as_ptr(), (*connection).bucket_alloc)
         };
-        (!brigade.is_null()).then_some(Self { request, pool, brigade, sent: 0, sends_files })
+        (!brigade.is_null()).then_some(Self {
+            request,
+            pool,
+            brigade,
+            sent: 0,
+            sends_files,
+            timeout_before: None,
+        })
+    }
+
+    /// Bounds each wait for a client that does not read, in seconds, until this sender is gone; 0
+    /// leaves it to httpd's `Timeout`. A stream of HTTP/2 has no socket of its own.
+    pub(crate) fn limit_writes(&mut self, seconds: u32) {
+        if seconds == 0 || self.timeout_before.is_some() || !self.request.has_own_connection() {
+            return;
+        }
+        // SAFETY: core's socket of the connection, or null; this thread alone has the connection
+        // while it has the request. The second writes one number.
+        unsafe {
+            let socket = sys::ap_get_conn_socket((*self.request.as_ptr()).connection);
+            let mut before = 0;
+            if !socket.is_null()
+                && sys::apr_socket_timeout_get(socket, &raw mut before) == sys::APR_SUCCESS
+            {
+                self.timeout_before = Some((socket, before));
+                sys::apr_socket_timeout_set(socket, i64::from(seconds) * 1_000_000);
+            }
+        }
     }
 
     /// Sends data; `flush` makes them (and the head) visible to the client now, `last` ends the

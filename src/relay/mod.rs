@@ -4,18 +4,22 @@
 //! with one frame, which is kept for who asked.
 #![forbid(unsafe_code)]
 
+mod notes;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use mod_wsgi_protocol::hook::Answer;
 use mod_wsgi_protocol::log::Entry;
-use mod_wsgi_protocol::response::Head;
+use mod_wsgi_protocol::response::{Head, Times};
 use mod_wsgi_protocol::wire::{DecodeError, Reader};
 
 use crate::httpd::body;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
 use crate::httpd::response::{Gone, Repeats, Sender, Taken, take_head};
+
+pub(crate) use notes::{note_process, note_times};
 
 /// Where a response is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +79,8 @@ pub(crate) struct Manner {
     pub(crate) sends_files: bool,
     /// Longest header line that is taken, in bytes; 0 is unlimited.
     pub(crate) header_limit: usize,
+    /// Seconds for one write to the client; 0 is httpd's `Timeout`.
+    pub(crate) client_timeout: u32,
 }
 
 /// What is expected of Python.
@@ -100,6 +106,8 @@ pub(crate) struct Responder<'a> {
     answer: Option<Answer>,
     /// httpd has answered itself: what comes is thrown away.
     is_answered: bool,
+    /// When the request was run, once that is over.
+    times: Option<Times>,
 }
 
 impl<'a> Responder<'a> {
@@ -113,6 +121,7 @@ impl<'a> Responder<'a> {
             state: State::Waiting,
             answer: None,
             is_answered: false,
+            times: None,
         })
     }
 
@@ -125,6 +134,7 @@ impl<'a> Responder<'a> {
             state: State::Waiting,
             answer: None,
             is_answered: false,
+            times: None,
         })
     }
 
@@ -134,6 +144,11 @@ impl<'a> Responder<'a> {
         if matches!(self.state, State::Sending | State::Redirecting(_)) {
             self.state = State::Overriding(500);
         }
+    }
+
+    /// When the request was run, once that is over.
+    pub(crate) fn times(&self) -> Option<Times> {
+        self.times
     }
 
     /// Whether nothing of the response has come yet.
@@ -149,11 +164,13 @@ impl<'a> Responder<'a> {
         let (Expected::Response(manner), State::Waiting) = (self.expected, &self.state) else {
             return Err(OUT_OF_ORDER);
         };
+        let payload = if last { self.take_times(payload)? } else { payload };
         let head = Head::decode(payload)?;
         if self.is_answered {
             self.state = State::Overriding(500);
-            return self.pass(&[head.data], last, flush);
+            return self.pass(&[head.data], last, false);
         }
+        self.sender.limit_writes(manner.client_timeout);
         if let Some(name) = too_long(&head, manner.header_limit) {
             let text = format!(
                 "WSGI0144: Response header '{}' is longer than header-buffer-size allows ({})",
@@ -182,15 +199,10 @@ impl<'a> Responder<'a> {
     ///
     /// # Errors
     /// As for [`Self::head`].
-    pub(crate) fn data(
-        &mut self,
-        blocks: &[&[u8]],
-        last: bool,
-        flush: bool,
-    ) -> Result<(), Problem> {
+    pub(crate) fn data(&mut self, blocks: &[&[u8]], flush: bool) -> Result<(), Problem> {
         match self.state {
             State::Sending | State::Redirecting(_) | State::Overriding(_) => {
-                self.pass(blocks, last, flush)
+                self.pass(blocks, false, flush)
             }
             State::Waiting | State::Complete | State::Done(_) => Err(OUT_OF_ORDER),
         }
@@ -251,7 +263,8 @@ impl<'a> Responder<'a> {
     ///
     /// # Errors
     /// As for [`Self::head`].
-    pub(crate) fn end(&mut self, incomplete: bool) -> Result<(), Problem> {
+    pub(crate) fn end(&mut self, payload: &[u8], incomplete: bool) -> Result<(), Problem> {
+        self.take_times(payload)?;
         match self.state {
             State::Waiting | State::Done(_) => Err(OUT_OF_ORDER),
             State::Overriding(_) => self.pass(&[], true, false),
@@ -285,12 +298,13 @@ impl<'a> Responder<'a> {
         self.answer.take()
     }
 
-    /// `Error`: httpd makes the error document.
+    /// `Error`: httpd makes the error document, for another status where it knows better.
     ///
     /// # Errors
     /// The frame makes no sense here.
-    pub(crate) fn error(&mut self, payload: &[u8]) -> Result<(), Problem> {
-        let status = Reader::new(payload).u16()?;
+    pub(crate) fn error(&mut self, payload: &[u8], instead: Option<u16>) -> Result<(), Problem> {
+        let status = Reader::new(self.take_times(payload)?).u16()?;
+        let status = instead.unwrap_or(status);
         if self.state != State::Waiting || !(400..600).contains(&status) {
             return Err(OUT_OF_ORDER);
         }
@@ -342,6 +356,13 @@ impl<'a> Responder<'a> {
             State::Overriding(status) => i32::from(status),
             State::Sending | State::Complete | State::Redirecting(_) => 0,
         }
+    }
+
+    /// Takes what stands behind the payload of a frame that ends the response; returns the rest.
+    fn take_times<'p>(&mut self, payload: &'p [u8]) -> Result<&'p [u8], DecodeError> {
+        let (payload, times) = Times::split(payload)?;
+        self.times = Some(times);
+        Ok(payload)
     }
 
     fn pass(&mut self, blocks: &[&[u8]], last: bool, flush: bool) -> Result<(), Problem> {

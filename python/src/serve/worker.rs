@@ -11,6 +11,7 @@ use mod_wsgi_protocol::control::Reason;
 use mod_wsgi_protocol::frame::{Kind, Reject};
 use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Request;
+use mod_wsgi_protocol::response::Times;
 
 use super::interpreters::Visits;
 use super::shared::{Quota, Shared};
@@ -112,7 +113,8 @@ impl Worker {
             let parts = [&[Level::Error as u8][..], text.as_bytes()];
             let line = Frame { kind: Kind::Log, flags: 0, parts };
             let status = 504_u16.to_le_bytes();
-            let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &[]] };
+            let times = Times { daemon_start, application: 0 }.encode();
+            let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &times] };
             return exchange.send(&line, 0).and_then(|()| exchange.send(&error, 0)).is_ok();
         }
         // A hook is a part of a request, and not one more.
@@ -123,7 +125,7 @@ impl Worker {
         }
         let group = request.head.application_group;
         let Some(visit) = self.visits.of(&shared.interpreters, settings, true, group) else {
-            return refuse(&request, &mut *exchange).is_ok();
+            return refuse(&request, daemon_start, &mut *exchange).is_ok();
         };
         let mark_started = || {
             if let Some(slot) = shared.region.slot(request.head.slot) {

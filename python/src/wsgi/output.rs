@@ -5,6 +5,7 @@
 
 use mod_wsgi_protocol::frame::{INCOMPLETE, Kind, LAST, MAX_DATA};
 use mod_wsgi_protocol::hook::Answer;
+use mod_wsgi_protocol::response::Times;
 
 use super::call::{Call, State, request_is_over, transmit};
 use super::head::InvalidLength;
@@ -49,22 +50,19 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Sends it; called without the GIL.
-    pub(super) fn send(self, exchange: &mut dyn Exchange) -> Result<(), Gone> {
-        let (status, answer);
-        let (kind, flags, payload) = match &self {
-            Self::Whole(payload) => (Kind::Head, LAST, payload.as_slice()),
-            Self::End(flags) => (Kind::End, *flags, &[][..]),
-            Self::Error(number) => {
-                status = number.to_le_bytes();
-                (Kind::Error, 0, &status[..])
+    pub(super) fn send(self, exchange: &mut dyn Exchange, times: Times) -> Result<(), Gone> {
+        let times = times.encode();
+        let (kind, flags, payload) = match self {
+            Self::Whole(mut payload) => {
+                payload.extend_from_slice(&times);
+                (Kind::Head, LAST, payload)
             }
-            Self::Answer(said) => {
-                answer = said.encode();
-                (Kind::Answer, 0, answer.as_slice())
-            }
+            Self::End(flags) => (Kind::End, flags, times.to_vec()),
+            Self::Error(status) => (Kind::Error, 0, [&status.to_le_bytes()[..], &times].concat()),
+            Self::Answer(answer) => (Kind::Answer, 0, answer.encode()),
             Self::Silent => return Ok(()),
         };
-        exchange.send(&Frame { kind, flags, parts: [payload, &[]] }, 0)
+        exchange.send(&Frame { kind, flags, parts: [&payload, &[]] }, 0)
     }
 }
 
@@ -185,7 +183,7 @@ impl Call {
         let mut payload = Vec::new();
         head.encode(&mut payload, added);
         let end = payload.len() + room;
-        payload.reserve(room);
+        payload.reserve(room + Times::SIZE);
         for block in blocks {
             payload.extend_from_slice(block);
         }

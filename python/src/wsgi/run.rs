@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mod_wsgi_protocol::frame::{Kind, Reject};
 use mod_wsgi_protocol::hook::{Answer, Hook, Outcome};
 use mod_wsgi_protocol::request::{self, Request};
+use mod_wsgi_protocol::response::Times;
 use mod_wsgi_protocol::settings::Settings;
 
 use super::adapter::Adapter;
@@ -111,10 +112,19 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
     }
     let Visit { seat, thread_id, call, errors, values } = visit;
     let _end = EndOnPanic(call);
+    let mut application_start = 0;
     let (outcome, exchange) = seat.attach(|py| {
         let inside = Inside::of(call, seat.interpreter());
         let outcome = guarded(None, || {
-            let mut run = Run { py, job, call, thread_id: *thread_id, errors, values };
+            let mut run = Run {
+                py,
+                job,
+                call,
+                thread_id: *thread_id,
+                errors,
+                values,
+                application_start: &mut application_start,
+            };
             Some(run.run())
         });
         leave_if_forked();
@@ -145,15 +155,25 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
             (Ending::Silent, Verdict::Rejected(reason))
         }
     };
-    let _ = ending.send(&mut *exchange);
+    let application = match application_start {
+        0 => 0,
+        // The clock may have been set meanwhile; 0 says that it was not called.
+        start => u64::try_from(os::wall_clock_micros().saturating_sub(start)).unwrap_or(0).max(1),
+    };
+    let _ = ending.send(&mut *exchange, Times { daemon_start: job.daemon_start, application });
     verdict
 }
 
 /// Says that a request can not be run because its application group has no interpreter.
-pub(crate) fn refuse(request: &Request<'_>, exchange: &mut dyn Exchange) -> Result<(), Gone> {
+pub(crate) fn refuse(
+    request: &Request<'_>,
+    daemon_start: i64,
+    exchange: &mut dyn Exchange,
+) -> Result<(), Gone> {
     let hook = request.head.hook;
+    let times = Times { daemon_start, application: 0 };
     if hook == Hook::None {
-        return Ending::Error(500).send(exchange);
+        return Ending::Error(500).send(exchange, times);
     }
     let text = format!(
         "{}: there is no interpreter for the script '{}': see WSGI0035 in the log",
@@ -162,7 +182,7 @@ pub(crate) fn refuse(request: &Request<'_>, exchange: &mut dyn Exchange) -> Resu
     );
     let parts = [&[Level::Error as u8][..], text.as_bytes()];
     exchange.send(&Frame { kind: Kind::Log, flags: 0, parts }, 0)?;
-    Ending::Answer(Answer::plain(Outcome::Failed)).send(exchange)
+    Ending::Answer(Answer::plain(Outcome::Failed)).send(exchange, times)
 }
 
 /// A request while it is run.
@@ -179,6 +199,8 @@ pub(super) struct Run<'a, 'py> {
     pub(super) errors: &'a mut Option<ErrorsPair>,
     /// Values of the thread's last environ.
     values: &'a mut LastValues,
+    /// When the application's environ was made, µs since the epoch; 0 before that.
+    application_start: &'a mut i64,
 }
 
 impl<'py> Run<'_, 'py> {
@@ -258,12 +280,13 @@ impl<'py> Run<'_, 'py> {
         let adapter =
             constants.classes.adapter.instance(py, Adapter::new(Arc::clone(self.call)))?;
         let thread_id = py.integer(self.thread_id)?;
+        *self.application_start = os::wall_clock_micros();
         let extras = Extras {
             input: input.borrow(),
             errors: errors.borrow(),
             thread_id: thread_id.borrow(),
             daemon_start: self.job.daemon_start,
-            application_start: os::wall_clock_micros(),
+            application_start: *self.application_start,
         };
         let environ = constants.template.environ(py, self.job.request, &extras, self.values)?;
         self.add_request_record(&environ)?;
