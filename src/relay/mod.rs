@@ -179,7 +179,7 @@ impl<'a> Responder<'a> {
             );
             log::request(&self.request, Level::Error, text.as_bytes());
             self.state = State::Overriding(500);
-            return self.pass(&[head.data], last, flush);
+            return self.pass(&[head.data], last, false);
         }
         self.state = match take_head(&self.request, &head, manner.repeats) {
             Taken::Redirect(location) if manner.repeats == Repeats::Merged => {
@@ -192,7 +192,8 @@ impl<'a> Responder<'a> {
             }
             _ => State::Sending,
         };
-        self.pass(&[head.data], last, flush)
+        // A head alone waits for what follows: httpd sends ranges only of what it gets at once.
+        self.pass(&[head.data], last, flush && !head.data.is_empty())
     }
 
     /// `Data`, of one frame or of several that follow one another.
