@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Responses on their way to the client: promptly, in few writes, whole or visibly not, in little memory."""
+"""Responses on their way: promptly, in few writes, whole or visibly not, in little memory."""
 
 import os
 import re
@@ -53,14 +53,14 @@ def test_a_block_is_visible_within_milliseconds_while_the_application_sleeps(sit
 
 @pytest.mark.ours_only("mod_wsgi reads the whole body before the application runs, in daemon mode")
 def test_what_was_sent_is_flushed_before_more_of_the_body_is_awaited(site):
-    """A client that sends its body only when it has seen the first block."""
+    """A client that sends its body, too large to be collected, only when it has seen the first block."""
     with site.raw() as raw:
         raw.send(
             b"POST /rendezvous HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            b"Content-Length: 100000\r\n\r\n"
+            b"Content-Length: 2000000\r\n\r\n"
         )
         raw.receive_until(b"ready")
-        raw.send(b"body " + b"x" * (100000 - 5))
+        raw.send(b"body " + b"x" * (2_000_000 - 5))
         assert b"body " in raw.receive_all()
 
 
@@ -409,16 +409,16 @@ def test_a_large_response_is_never_in_memory(site, kind, pace):
             file.truncate(size)
         path.chmod(0o644)
     site.get("/sized?blocks=65536")
-    with Watch([*site.server.httpd_children, *site.server.daemon_processes]) as watch:
-        with site.raw() as raw:
-            what = f"file={path}" if kind == "file" else f"blocks={size}"
-            raw.send(f"GET /sized?{what} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-            received, room = 0, memoryview(bytearray(1 << 20))
-            while got := raw.socket.recv_into(room):
-                received += got
-                if pace == "slow":
-                    # Sixteen times as slow as it could be, at the least.
-                    time.sleep(got / (64 << 20))
+    processes = [*site.server.httpd_children, *site.server.daemon_processes]
+    with Watch(processes) as watch, site.raw() as raw:
+        what = f"file={path}" if kind == "file" else f"blocks={size}"
+        raw.send(f"GET /sized?{what} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        received, room = 0, memoryview(bytearray(1 << 20))
+        while got := raw.socket.recv_into(room):
+            received += got
+            if pace == "slow":
+                # Sixteen times as slow as it could be, at the least.
+                time.sleep(got / (64 << 20))
     assert received > size
     assert watch.growth() < MOST_GROWTH
     path.unlink(missing_ok=True)
