@@ -53,7 +53,7 @@ def test_a_block_is_visible_within_milliseconds_while_the_application_sleeps(sit
 
 @pytest.mark.ours_only("mod_wsgi reads the whole body before the application runs, in daemon mode")
 def test_what_was_sent_is_flushed_before_more_of_the_body_is_awaited(site):
-    """A client that sends its body, too large to be collected, only when it has seen the first block."""
+    """A client that sends its body, which is too large to be collected, when it has seen a block."""
     with site.raw() as raw:
         raw.send(
             b"POST /rendezvous HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -80,7 +80,9 @@ def chunks_of(server, path: str) -> int:
 def test_without_a_flush_delay_each_block_is_flushed(server_factory):
     """Blocks with 50 ms between them do not meet in any buffer."""
     server = server_factory(both("sized", "response-flush-delay=0"))
-    assert chunks_of(server, "/daemon?blocks=262144&pause=0.05") == 4
+    count = chunks_of(server, "/daemon?blocks=262144&pause=0.05")
+    # mod_wsgi passes them on in pieces of 8 KiB.
+    assert count == 4 if OURS else count >= 4
 
 
 def test_a_long_flush_delay_lets_small_blocks_go_together(server_factory):
@@ -170,19 +172,16 @@ def test_a_stream_of_http2_that_is_cut_off_is_reset(h2, mode, length):
     result = curl(h2, path, "--http2-prior-knowledge")
     h2.expect_traceback("ValueError: told to raise", count=1)
     h2.tolerate_log("AH")
-    expected = 0 if mode == "daemon" and not length else 92
-    assert (result.returncode in (92, 18)) is differs(upstream=expected != 0, ours=True), result
+    assert (result.returncode == 92) is differs(upstream=bool(length), ours=True), result
 
 
-@pytest.mark.difference("a response cut off by the end of its process is visibly incomplete")
+@pytest.mark.ours_only("mod_wsgi ends the stream as if the response were whole")
 def test_a_stream_of_http2_whose_process_dies_is_reset(h2):
     result = curl(h2, "/die?after-output-kill", "--http2-prior-knowledge")
-    if OURS:
-        h2.expect_log("WSGI0119", count=1)
-        h2.expect_log("WSGI0303", count=1)
-        h2.wait_log("WSGI0303")
-    h2.tolerate_log("AH")
-    assert result.returncode == differs(upstream=0, ours=92), result
+    h2.expect_log("WSGI0119", count=1)
+    h2.expect_log("WSGI0303", count=1)
+    h2.wait_log("WSGI0303")
+    assert result.returncode == 92, result
 
 
 def test_http2_goes_on_after_a_reset(h2, mode):
@@ -283,6 +282,8 @@ def test_range_of_a_file(site, large_file, range_):
         assert (response.status, response.body) == (200, content)
     elif range_ == "bytes=99999999-":
         assert response.status == 416
+        if not OURS:
+            site.tolerate_log("AH|WSGI0174|OSError")
     else:
         expected = {
             "bytes=5-9": content[5:10],
@@ -292,10 +293,11 @@ def test_range_of_a_file(site, large_file, range_):
         assert (response.status, response.body) == (206, expected[range_])
 
 
+@pytest.mark.ours_only(
+    "mod_wsgi's daemon process dies of SIGBUS, and its embedded mode takes minutes"
+)
 def test_a_file_that_shrinks_while_it_is_sent(site):
     """The response is visibly incomplete, and nobody crashes."""
-    if not OURS and site.mode == "daemon":
-        pytest.skip("mod_wsgi's daemon process dies of SIGBUS")
     path = site.server.write("htdocs/shrinking.bin", b"x" * SIZE)
     with site.raw() as raw:
         raw.send(f"GET /sized?file={path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
