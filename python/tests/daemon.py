@@ -42,7 +42,7 @@ YES, NO, UNKNOWN, FAILED = 0, 1, 2, 3
 HAS_ORIGIN = 0x20
 
 # protocol/src/region.rs
-HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 64, 4, 32
+HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 67, 6, 32
 
 
 def wait_for(condition) -> None:
