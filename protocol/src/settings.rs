@@ -110,6 +110,24 @@ pub struct Settings {
     pub receive_buffer_size: u32,
     /// Seconds after which a request that has waited is answered 504 instead of run; 0 is off.
     pub queue_timeout: u32,
+    /// Seconds for the first script to load; 0 is without limit, as for the seconds below.
+    pub startup_timeout: u32,
+    /// Seconds for one request, before they are scaled by the number of threads.
+    pub request_timeout: u32,
+    /// Seconds for a request to end once `RequestTimeout` was raised in it; 0 raises nothing.
+    pub interrupt_timeout: u32,
+    /// Seconds without a request after which the process leaves.
+    pub inactivity_timeout: u32,
+    /// Seconds in which the GIL must be had.
+    pub deadlock_timeout: u32,
+    /// Age in seconds at which the process is replaced.
+    pub restart_interval: u32,
+    /// In place of `graceful_timeout` for SIGUSR1, where it is not 0.
+    pub eviction_timeout: u32,
+    /// WSGISlowRequests, microseconds; 0 is off.
+    pub slow_requests: u64,
+    /// Bytes of stack of each thread; 0 is the system's default.
+    pub stack_size: u64,
     /// Seconds that running requests have after a graceful reason.
     pub graceful_timeout: u32,
     /// Seconds from the decision to stop until the process is ended; 0 is without limit.
@@ -180,6 +198,19 @@ impl Settings {
         out.put_u32(self.send_buffer_size);
         out.put_u32(self.receive_buffer_size);
         out.put_u32(self.queue_timeout);
+        for seconds in [
+            self.startup_timeout,
+            self.request_timeout,
+            self.interrupt_timeout,
+            self.inactivity_timeout,
+            self.deadlock_timeout,
+            self.restart_interval,
+            self.eviction_timeout,
+        ] {
+            out.put_u32(seconds);
+        }
+        out.put_u64(self.slow_requests);
+        out.put_u64(self.stack_size);
         out.put_u32(self.graceful_timeout);
         out.put_u32(self.shutdown_timeout);
         out.put_u8(self.log_level);
@@ -270,6 +301,15 @@ impl Settings {
             send_buffer_size: reader.u32()?,
             receive_buffer_size: reader.u32()?,
             queue_timeout: reader.u32()?,
+            startup_timeout: reader.u32()?,
+            request_timeout: reader.u32()?,
+            interrupt_timeout: reader.u32()?,
+            inactivity_timeout: reader.u32()?,
+            deadlock_timeout: reader.u32()?,
+            restart_interval: reader.u32()?,
+            eviction_timeout: reader.u32()?,
+            slow_requests: reader.u64()?,
+            stack_size: reader.u64()?,
             graceful_timeout: reader.u32()?,
             shutdown_timeout: reader.u32()?,
             log_level: reader.u8()?,
@@ -365,6 +405,9 @@ mod tests {
             home: Some(b"/srv".to_vec()),
             keeps_old_code: true,
             maximum_requests: 5,
+            request_timeout: 60,
+            deadlock_timeout: 300,
+            slow_requests: 2_500_000,
             geometry: Geometry { children: 2, slots: 64, processes: 8, sets: 4 },
             apache_version: (2, 4, 66),
             preload: vec![Preload { script: b"/a".to_vec(), application_group: b"g".to_vec() }],

@@ -179,7 +179,13 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
                 let _ = refuse(&request, 0, &mut exchange);
                 return true;
             };
-            let job = Job { request: &request, settings, daemon_start: 0, mark_started: &|| {} };
+            let job = Job {
+                request: &request,
+                settings,
+                daemon_start: 0,
+                mark_started: &|| {},
+                interruptible: None,
+            };
             // SAFETY: as above; the exchange is dropped when `handle` returns.
             let exchange = unsafe { EmbeddedExchange::new(embedded.host, exchange.request()) };
             handle(visit, &job, Box::new(exchange));

@@ -42,7 +42,7 @@ YES, NO, UNKNOWN, FAILED = 0, 1, 2, 3
 HAS_ORIGIN = 0x20
 
 # protocol/src/region.rs
-HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 67, 6, 32
+HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 68, 6, 32
 
 
 def wait_for(condition) -> None:
@@ -173,6 +173,15 @@ class Settings:
     send_buffer_size: int = 0
     receive_buffer_size: int = 0
     queue_timeout: int = 0
+    startup_timeout: int = 0
+    request_timeout: int = 0
+    interrupt_timeout: int = 0
+    inactivity_timeout: int = 0
+    deadlock_timeout: int = 0
+    restart_interval: int = 0
+    eviction_timeout: int = 0
+    slow_requests: int = 0
+    stack_size: int = 0
     graceful_timeout: int = 15
     shutdown_timeout: int = 5
     log_level: int = 7
@@ -207,12 +216,21 @@ class Settings:
         for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
-            "<QIIIIIIBII",
+            "<QIIIIIIIIIIIQQIIBII",
             self.maximum_requests,
             self.socket_timeout,
             self.send_buffer_size,
             self.receive_buffer_size,
             self.queue_timeout,
+            self.startup_timeout,
+            self.request_timeout,
+            self.interrupt_timeout,
+            self.inactivity_timeout,
+            self.deadlock_timeout,
+            self.restart_interval,
+            self.eviction_timeout,
+            self.slow_requests,
+            self.stack_size,
             self.graceful_timeout,
             self.shutdown_timeout,
             self.log_level,

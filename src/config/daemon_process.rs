@@ -458,7 +458,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "stack-size",
         default: "the system's",
-        meaning: "Bytes of stack of each thread (no effect yet)",
+        meaning: "Bytes of stack of each thread that runs requests",
         setter: Setter::Integer(1, i64::MAX, |options, value| {
             options.stack_size = u64::try_from(value).ok()
         }),
@@ -528,19 +528,19 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "startup-timeout",
         default: "0 (off)",
-        meaning: "Seconds for the script to load (no effect yet)",
+        meaning: "Seconds for the script to load, when processes start or for the first request",
         setter: seconds!(startup_timeout),
     },
     DaemonOption {
         name: "request-timeout",
         default: "0 (off)",
-        meaning: "Seconds for one request, scaled by the number of threads (no effect yet)",
+        meaning: "Seconds for one request, times 1 + ln(threads)",
         setter: seconds!(request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
         default: "0 (off)",
-        meaning: "Seconds between raising mod_wsgi.RequestTimeout and replacing the process (no effect yet)",
+        meaning: "Seconds between raising mod_wsgi.RequestTimeout in a request that is out of time and replacing its process; 0 raises nothing",
         setter: seconds!(interrupt_timeout),
     },
     DaemonOption {
@@ -552,25 +552,25 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "eviction-timeout",
         default: "0 (graceful-timeout)",
-        meaning: "As graceful-timeout, for SIGUSR1 (no effect yet)",
+        meaning: "As graceful-timeout, for SIGUSR1",
         setter: seconds!(eviction_timeout),
     },
     DaemonOption {
         name: "restart-interval",
         default: "0 (off)",
-        meaning: "Age in seconds at which a process is replaced (no effect yet)",
+        meaning: "Age in seconds at which a process is replaced",
         setter: seconds!(restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
         default: "0 (off)",
-        meaning: "Seconds without a request after which a process is stopped (no effect yet)",
+        meaning: "Seconds without a request after which a process that has served leaves",
         setter: seconds!(inactivity_timeout),
     },
     DaemonOption {
         name: "deadlock-timeout",
         default: "300",
-        meaning: "Seconds without the interpreter's lock after which a process is replaced (no effect yet)",
+        meaning: "Seconds without the interpreter's lock after which a process is replaced; 0 never",
         setter: seconds!(deadlock_timeout),
     },
     DaemonOption {

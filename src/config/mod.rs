@@ -198,6 +198,8 @@ pub(crate) struct Global {
     pub(crate) destroy_interpreter: Option<bool>,
     /// WSGICaseSensitivity.
     pub(crate) case_sensitivity: Option<bool>,
+    /// WSGISlowRequests, microseconds; 0 is off.
+    pub(crate) slow_requests: u64,
     /// Options of all interpreters.
     pub(crate) options: InterpreterOptions,
     /// `<WSGIInterpreterOptions>`, in order.

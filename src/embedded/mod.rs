@@ -63,6 +63,7 @@ pub(crate) fn settings(global: &Global, main: Server<'_>) -> Settings {
         restrict_stdin: global.options.restrict_stdin == Some(true),
         restrict_stdout: global.options.restrict_stdout == Some(true),
         restrict_signal: global.options.restrict_signal != Some(false),
+        slow_requests: global.slow_requests,
         case_sensitivity: global.case_sensitivity != Some(false),
         log_level: log::server_level(main),
         apache_version: mpm::compiled_version(),

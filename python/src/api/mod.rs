@@ -14,7 +14,8 @@ use mod_wsgi_protocol::settings::Settings;
 use parking_lot::Mutex;
 
 use crate::interp::{
-    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, register_module,
+    Attached, Borrowed, Exception, Kept, NativeClass, Object, PyResult, Raised, clear_exception,
+    register_module,
 };
 use crate::log::{self, Level};
 use crate::wsgi::{Adapter, Input, Restricted, Ssl, Stream, Template, text_wrapper};
@@ -259,6 +260,43 @@ pub(crate) fn run_exit_functions(py: Attached<'_>, settings: &Settings) {
     {
         let text = format!("exit functions of Python failed\n{}", exception.format(py));
         log::process(Level::Error, &text);
+    }
+}
+
+/// Waits for the threads that a service script has left, as Python does at exit.
+pub(crate) fn wait_for_threads(py: Attached<'_>) {
+    let Some(constants) = py.interpreter().constants() else { return };
+    // A signal ends the wait.
+    if constants.support(py, c"wait_for_threads", []).is_err() {
+        clear_exception(py);
+    }
+}
+
+/// Where the thread with this number, as Python counts, is in the interpreter of `py`, as text.
+pub(crate) fn stack_of(py: Attached<'_>, thread: u64) -> String {
+    let unknown = "  (not to be had)".to_owned();
+    let Some(constants) = py.interpreter().constants() else { return unknown };
+    let stack = i64::try_from(thread)
+        .map_err(|_| Raised)
+        .and_then(|thread| py.integer(thread))
+        .and_then(|thread| constants.support(py, c"stack_of", [thread.borrow()]))
+        .and_then(|text| text.to_text(py));
+    stack.unwrap_or_else(|Raised| {
+        clear_exception(py);
+        unknown
+    })
+}
+
+/// Has the stacks of all threads of the interpreter written to the descriptor when the signal comes.
+/// Where that can not be, nothing is written.
+pub(crate) fn dump_on_signal(py: Attached<'_>, signal: i32, descriptor: i32) {
+    let Some(constants) = py.interpreter().constants() else { return };
+    let registered = py.integer(signal.into()).and_then(|signal| {
+        let descriptor = py.integer(descriptor.into())?;
+        constants.support(py, c"dump_on_signal", [signal.borrow(), descriptor.borrow()])
+    });
+    if registered.is_err() {
+        clear_exception(py);
     }
 }
 

@@ -360,6 +360,28 @@ def wake_on_signals(descriptor):
     signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
 
 
+def handle_signals_of_service():
+    """A service script ends as a program does that is told to, unless it says otherwise."""
+    import signal
+
+    def leave(signalnum, frame):
+        raise SystemExit(0)
+
+    def ignore(signalnum, frame):
+        pass
+
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU):
+        signal.signal(number, leave)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, ignore)
+
+
+def wait_for_threads():
+    import threading
+
+    threading._shutdown()
+
+
 def enable_faulthandler():
     import faulthandler
 
@@ -392,9 +414,7 @@ given_up = 0
 
 def is_of_application(path):
     folder = os.path.dirname(os.__file__) + os.sep
-    return not (
-        path.startswith(folder) or "/site-packages/" in path or "/dist-packages/" in path
-    )
+    return not (path.startswith(folder) or "/site-packages/" in path or "/dist-packages/" in path)
 
 
 def modules_changed(kept):
@@ -426,3 +446,21 @@ def modules_changed(kept):
         elif current != known:
             changed_times[path] = current
     return bool(changed_times)
+
+
+def stack_of(thread):
+    """Where the thread with this number is, as text; it is one of this interpreter."""
+    import traceback
+
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "  (it runs no Python code)"
+    return "".join(traceback.format_stack(frame)).rstrip()
+
+
+def dump_on_signal(number, descriptor):
+    """Has faulthandler write the stacks of all threads of this interpreter to `descriptor` when the
+    signal comes: it needs no GIL for that."""
+    import faulthandler
+
+    faulthandler.register(number, descriptor, all_threads=True, chain=False)

@@ -12,6 +12,7 @@ mod fork;
 mod gil;
 mod guard;
 mod interpreter;
+mod interrupt;
 mod native;
 mod object;
 mod thread;
@@ -23,6 +24,7 @@ pub(crate) use exception::{Class, Exception, clear_exception};
 pub(crate) use gil::Gil;
 pub(crate) use guard::guarded;
 pub(crate) use interpreter::{Interpreter, register_module};
+pub(crate) use interrupt::Interruptible;
 pub(crate) use native::{
     Class as NativeClassDefinition, END_OF_METHODS, END_OF_PROPERTIES, ITERATE_ITSELF, Method,
     MethodDefinition, NativeClass, Property, PropertyDefinition, SlotDefinition, This,

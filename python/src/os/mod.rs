@@ -4,6 +4,7 @@
 use std::io;
 
 mod descriptor;
+mod dump;
 mod epoll;
 mod fork;
 mod memory;
@@ -12,6 +13,7 @@ mod signal;
 mod socket;
 
 pub(crate) use descriptor::{dup, file_size_if_regular, inherit, write_all};
+pub(crate) use dump::Dump;
 pub(crate) use epoll::Epoll;
 pub(crate) use fork::{Side, flush_standard_io, fork_worker, thread_count};
 pub(crate) use memory::SharedMemory;
@@ -20,7 +22,7 @@ pub(crate) use process::{
     process_name, set_locale, set_process_name, set_title, thread_cpu_micros, thread_stack_size,
     wall_clock_micros, watch_forks,
 };
-pub(crate) use signal::{Published, Signal, SignalPipe};
+pub(crate) use signal::{Published, Signal, SignalPipe, is_told_to_stop, terminate_myself};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};
 
 /// errno of a process that has as many descriptors as it may.

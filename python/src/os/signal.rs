@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::checked;
 
@@ -13,8 +13,10 @@ use super::checked;
 pub(crate) enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGUSR1, or SIGXCPU: the process has used up the processor time that it may.
+    /// SIGUSR1.
     Graceful,
+    /// SIGXCPU: the process has used up the processor time that it may.
+    CpuTime,
     /// SIGHUP or SIGUSR2, which mean nothing to mod_wsgi but may to the application.
     Published(Published),
     /// One that Python code handles: the main thread has to run its handlers.
@@ -56,11 +58,27 @@ const GRACEFUL: u8 = 0xf1;
 const HANGUP: u8 = 0xf2;
 /// See [`STOP`].
 const USER2: u8 = 0xf3;
+/// See [`STOP`].
+const CPU_TIME: u8 = 0xf4;
 
 /// Write end of the pipe, -1 before there is one.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// The process whose pipe it is: a child that the application forked has the handlers too.
 static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// SIGTERM or SIGINT has come: known at once, while the pipe waits to be read.
+static IS_TOLD_TO_STOP: AtomicBool = AtomicBool::new(false);
+
+/// Whether SIGTERM or SIGINT has come.
+pub(crate) fn is_told_to_stop() -> bool {
+    IS_TOLD_TO_STOP.load(Ordering::Relaxed)
+}
+
+/// Sends this process SIGTERM.
+pub(crate) fn terminate_myself() {
+    // SAFETY: kill only sends a signal.
+    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+}
 
 /// The read end of the pipe.
 #[derive(Debug)]
@@ -82,17 +100,21 @@ impl SignalEnds {
 }
 
 extern "C" fn handle(signal: libc::c_int) {
-    // SAFETY: getpid, write, signal and raise are async-signal-safe. errno is put back, because
+    // SAFETY: getpid, write, signal and raise are async-signal-safe, as are atomics. errno is put back, because
     // the code that was interrupted may be about to read it.
     unsafe {
         if libc::getpid() == OWNER.load(Ordering::Relaxed) {
             let errno = libc::__errno_location();
             let before = *errno;
             let byte = match signal {
-                libc::SIGUSR1 | libc::SIGXCPU => GRACEFUL,
+                libc::SIGUSR1 => GRACEFUL,
+                libc::SIGXCPU => CPU_TIME,
                 libc::SIGHUP => HANGUP,
                 libc::SIGUSR2 => USER2,
-                _ => STOP,
+                _ => {
+                    IS_TOLD_TO_STOP.store(true, Ordering::Relaxed);
+                    STOP
+                }
             };
             libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
             *errno = before;
@@ -144,6 +166,7 @@ impl SignalPipe {
             let (read, write) = (pipe.0.as_raw_fd(), pipe.1.as_raw_fd());
             checked(libc::dup3(read, self.0.as_raw_fd(), libc::O_CLOEXEC) as isize)?;
             checked(libc::dup3(write, self.writing_end(), libc::O_CLOEXEC) as isize)?;
+            IS_TOLD_TO_STOP.store(false, Ordering::Relaxed);
             OWNER.store(libc::getpid(), Ordering::Relaxed);
         }
         Ok(())
@@ -168,6 +191,7 @@ impl SignalPipe {
         match (count, byte) {
             (1, STOP) => Some(Signal::Stop),
             (1, GRACEFUL) => Some(Signal::Graceful),
+            (1, CPU_TIME) => Some(Signal::CpuTime),
             (1, HANGUP) => Some(Signal::Published(Published::Hangup)),
             (1, USER2) => Some(Signal::Published(Published::User2)),
             (1, _) => Some(Signal::Python),

@@ -56,6 +56,7 @@ pub(super) fn load<'py>(
     let text = format!("{verb} Python script file '{}' in {context}", context.script());
     log_text(py, Level::Info, &text);
     script.is_whole.store(false, Ordering::Release);
+    super::first_load_begins();
     match run(py, script, path) {
         Ok(module) => {
             script.is_whole.store(true, Ordering::Release);
@@ -63,6 +64,7 @@ pub(super) fn load<'py>(
                 loaded(path, context.application_group);
             }
             watch::note(py);
+            super::first_load_succeeded();
             Some(module)
         }
         Err((_, Raised)) if occasion == Occasion::Ahead => {
@@ -140,6 +142,9 @@ fn execute<'py>(
 
 fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: Occasion) {
     let Some(exception) = Exception::take(py) else { return };
+    if occasion == Occasion::Service && exception.is(Class::SystemExit) {
+        return;
+    }
     let (what, for_request, at_start) = match step {
         Step::Read => ("Could not read/compile source file", "0105", "0106"),
         Step::Run if exception.is(Class::SystemExit) => {
@@ -155,6 +160,11 @@ fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: 
     );
     log_text(py, Level::Error, &text);
     log_exception(py, &exception, context);
+}
+
+/// Runs a script that is a service, to its end.
+pub(crate) fn run_service(py: Attached<'_>, context: &ScriptContext<'_>) {
+    preload(py, context, Occasion::Service);
 }
 
 /// Loads a script before a request asks for it; whether that succeeded.

@@ -10,6 +10,7 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 
 use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Head;
@@ -20,7 +21,7 @@ use crate::log::Level;
 use crate::os;
 use crate::wsgi::{ScriptContext, log_exception, log_text};
 
-pub(crate) use load::{preload, when_loaded};
+pub(crate) use load::{preload, run_service, when_loaded};
 pub(crate) use watch::start as watch_modules;
 
 /// Modification time of the changed file that was seen last, and that of one whose code does not
@@ -80,6 +81,37 @@ pub(crate) enum Occasion {
     Start,
     /// Requests before this process needed it. Where it cannot be loaded, the next one says so.
     Ahead,
+    /// It is a service, and ends with SystemExit where it is told to.
+    Service,
+}
+
+/// How far the process is with loading its first script.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FirstLoad {
+    /// Nothing was asked for.
+    NotYet,
+    /// Since then one is being loaded, or could not be.
+    Since(Instant),
+    /// One is loaded.
+    Done,
+}
+
+static FIRST_LOAD: Mutex<FirstLoad> = Mutex::new(FirstLoad::NotYet);
+
+/// How far the process is with loading its first script.
+pub(crate) fn first_load() -> FirstLoad {
+    *FIRST_LOAD.lock()
+}
+
+fn first_load_begins() {
+    let mut first = FIRST_LOAD.lock();
+    if matches!(*first, FirstLoad::NotYet) {
+        *first = FirstLoad::Since(Instant::now());
+    }
+}
+
+fn first_load_succeeded() {
+    *FIRST_LOAD.lock() = FirstLoad::Done;
 }
 
 impl Scripts {

@@ -28,8 +28,8 @@ pub(super) enum Happening {
     Signal(Signal),
     /// Connections wait to be accepted.
     Connections,
-    /// A worker has become idle.
-    WorkerIdle,
+    /// A worker has become idle, or the monitor has an order.
+    Woken,
 }
 
 /// Where the main thread waits.
@@ -38,7 +38,7 @@ pub(super) struct Waiting<'a> {
     pub(super) shared: &'a Shared,
     /// Signals.
     pub(super) signals: &'a SignalPipe,
-    /// From workers.
+    /// From workers and the monitor.
     pub(super) woken: &'a UnixStream,
 }
 
@@ -72,13 +72,13 @@ impl Waiting<'_> {
                     }
                 }
                 if control {
-                    happened.extend(self.read_control());
+                    happened.extend(read_control(self.shared));
                 }
                 if woken {
                     let mut bytes = [0; 64];
                     // What is in there does not matter.
                     let _ = (&*self.woken).read(&mut bytes);
-                    happened.push(Happening::WorkerIdle);
+                    happened.push(Happening::Woken);
                 }
                 if connections {
                     happened.push(Happening::Connections);
@@ -87,25 +87,26 @@ impl Waiting<'_> {
         }
         happened
     }
+}
 
-    fn read_control(&self) -> Option<Happening> {
-        let mut message = [0; CONTROL_SIZE + 1];
-        match self.shared.control.receive(&mut message) {
-            Ok(Received::Bytes(count)) => {
-                let message = message.get(..count).unwrap_or_default();
-                match Control::decode(message) {
-                    Ok((Control::Drain, seconds)) => Some(Happening::Drain(seconds)),
-                    Ok((Control::Stop, seconds)) => Some(Happening::Stop(seconds)),
-                    Ok((Control::Keep, _)) => Some(Happening::Keep(Control::detail(message))),
-                    // The others are ours to say, for a template, or were waited for before this.
-                    Ok(_) => None,
-                    Err(error) => {
-                        self.shared.warn(&format!("message of the supervisor: {error}"));
-                        None
-                    }
+/// What the supervisor says; its socket is readable.
+pub(super) fn read_control(shared: &Shared) -> Option<Happening> {
+    let mut message = [0; CONTROL_SIZE + 1];
+    match shared.control.receive(&mut message) {
+        Ok(Received::Bytes(count)) => {
+            let message = message.get(..count).unwrap_or_default();
+            match Control::decode(message) {
+                Ok((Control::Drain, seconds)) => Some(Happening::Drain(seconds)),
+                Ok((Control::Stop, seconds)) => Some(Happening::Stop(seconds)),
+                Ok((Control::Keep, _)) => Some(Happening::Keep(Control::detail(message))),
+                // The others are ours to say, for a template, or were waited for before this.
+                Ok(_) => None,
+                Err(error) => {
+                    shared.warn(&format!("message of the supervisor: {error}"));
+                    None
                 }
             }
-            Ok(Received::End) | Err(_) => Some(Happening::Orphaned),
         }
+        Ok(Received::End) | Err(_) => Some(Happening::Orphaned),
     }
 }

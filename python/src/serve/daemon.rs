@@ -11,9 +11,11 @@ use mod_wsgi_protocol::control::{Control, Reason};
 use super::control::{Happening, Waiting};
 use super::gate;
 use super::interpreters::{Interpreters, Visits};
+use super::monitor::Monitor;
+use super::service;
 use super::shared::Shared;
+use super::signals::Announcer;
 use super::start::{self, Inheritance, StartError};
-use super::watchdog::Watchdog;
 use super::{template, worker};
 use crate::api;
 use crate::exchange::Connection;
@@ -30,16 +32,17 @@ const SEND_BUFFER: u32 = 208 << 10;
 
 /// Serves until the process shall end; `seat` is that of the main thread.
 pub(crate) fn run(seat: &Seat) -> Outcome {
-    match Daemon::start(seat) {
-        Ok(Some(daemon)) => daemon.serve(),
+    let started = start::inherit().and_then(|inheritance| match inheritance.settings.threads {
+        0 => service::run(seat, inheritance),
         // What the application has registered for the end is run by processes that serve: here it
         // would take away what they still use.
-        Ok(None) => os::exit_now(0),
-        Err(error) => {
-            log::process(Level::Critical, &error.to_string());
-            Outcome::Exit(1)
-        }
-    }
+        _ => Daemon::start(seat, inheritance)
+            .map(|daemon| daemon.map_or_else(|| os::exit_now(0), Daemon::serve)),
+    });
+    started.unwrap_or_else(|error| {
+        log::process(Level::Critical, &error.to_string());
+        Outcome::Exit(1)
+    })
 }
 
 /// After a failure to accept a connection.
@@ -57,28 +60,38 @@ struct Daemon<'a> {
     signals: SignalPipe,
     /// From workers that have become idle.
     woken: UnixStream,
-    /// Ends the process in the end.
-    watchdog: Watchdog,
+    /// Has the timers, and ends the process in the end.
+    monitor: Monitor,
+    /// Tells applications of signals.
+    announcer: Announcer,
     /// The workers.
     workers: Vec<std::thread::JoinHandle<()>>,
     /// Why the process leaves; None while it serves.
     leaving: Option<Reason>,
+    /// Until when it only waits for what runs; None once it stops, or while it serves.
+    draining: Option<Drain>,
     /// Whether subscribers know that it leaves.
     published: bool,
     /// When connections are accepted again, after that has failed.
     accept_again: Option<Instant>,
-    /// Until when running requests may go on.
+    /// Until when running requests may go on at most.
     deadline: Option<Instant>,
+}
+
+/// A time in which the process takes no more requests, and those that run are not hurried.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    /// Its end; None is without limit.
+    until: Option<Instant>,
 }
 
 impl<'a> Daemon<'a> {
     /// Nothing when it is not to serve: it was a template, stood by, or has code that is not wanted.
-    fn start(seat: &'a Seat) -> Result<Option<Self>, StartError> {
+    fn start(seat: &'a Seat, mut inheritance: Inheritance) -> Result<Option<Self>, StartError> {
         let system = |what| move |error| StartError::System(what, error);
-        let mut inheritance = start::inherit()?;
         let signals = SignalPipe::install().map_err(system("signal handlers"))?;
         let settings = &inheritance.settings;
-        start::set_up(seat, settings, signals.writing_end())?;
+        start::set_up(seat, settings, Some(signals.writing_end()))?;
         let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
         if settings.is_template {
             inheritance = match template::run(seat, &signals, &interpreters, inheritance)? {
@@ -90,27 +103,29 @@ impl<'a> Daemon<'a> {
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
         let shared = Arc::new(shared);
+        let monitor = Monitor::start(&shared).map_err(system("WSGI0068: no thread for timers"))?;
         if !gate::pass(&shared, &signals, seat) {
             return Ok(None);
         }
         gate::remember_scripts(&shared);
-        let watchdog = Watchdog::start().map_err(system("no thread for the watchdog"))?;
         let mut workers = Vec::new();
-        for number in 1..=shared.settings.threads.max(1) {
-            let worker = worker::start(&shared, number)
+        for (running, number) in shared.workers.iter().zip(1..) {
+            let worker = worker::start(&shared, running, number)
                 .map_err(system("WSGI0022: no thread for a worker"))?;
             workers.push(worker);
         }
-        shared.tell(Control::Ready, Reason::Supervisor);
+        shared.set_ready();
         Ok(Some(Self {
             seat,
             shared,
             listener,
             signals,
             woken,
-            watchdog,
+            monitor,
+            announcer: Announcer::default(),
             workers,
             leaving: None,
+            draining: None,
             published: false,
             accept_again: None,
             deadline: None,
@@ -122,12 +137,14 @@ impl<'a> Daemon<'a> {
             if self.leaving.is_some() && self.shared.running() == 0 {
                 return self.finish();
             }
+            let next = self.end_of_drain();
             let waiting =
                 Waiting { shared: &self.shared, signals: &self.signals, woken: &self.woken };
-            let pause = self.accept_again.map(|at| at.saturating_duration_since(Instant::now()));
-            let listener = self.listener.as_ref().filter(|_| pause.is_none());
+            let listener = self.listener.as_ref().filter(|_| self.accept_again.is_none());
+            let next = self.accept_again.into_iter().chain(next).min();
+            let pause = next.map(|at| at.saturating_duration_since(Instant::now()));
             let happened = waiting.next(listener, pause);
-            if pause.is_some_and(|pause| pause.is_zero()) {
+            if self.accept_again.is_some_and(|at| at <= Instant::now()) {
                 self.accept_again = None;
             }
             for happening in happened {
@@ -141,11 +158,11 @@ impl<'a> Daemon<'a> {
         match happening {
             Happening::Drain(seconds) => {
                 let reason = self.shared.reason_told().unwrap_or(Reason::Supervisor);
-                self.leave(reason, seconds);
+                self.drain(reason, seconds);
             }
             Happening::Stop(seconds) => {
-                self.leave(Reason::Supervisor, seconds);
-                self.publish_stopping();
+                let reason = self.shared.reason_told().unwrap_or(Reason::Supervisor);
+                self.stop(reason, seconds);
             }
             Happening::Keep(modified) => {
                 script::keep(modified);
@@ -153,8 +170,7 @@ impl<'a> Daemon<'a> {
             }
             Happening::Orphaned if self.leaving.is_none() => {
                 log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
-                self.leave(Reason::Supervisor, timeout);
-                self.publish_stopping();
+                self.stop(Reason::Supervisor, timeout);
             }
             // The socket stays readable: it must not be waited on again.
             Happening::Orphaned => self.wait_without_supervisor(),
@@ -162,36 +178,92 @@ impl<'a> Daemon<'a> {
                 if self.leaving.is_none() {
                     self.shared.tell(Control::Leaving, Reason::ShutdownSignal);
                 }
-                self.leave(Reason::ShutdownSignal, timeout);
-                self.publish_stopping();
+                self.stop(Reason::ShutdownSignal, timeout);
             }
             Happening::Signal(Signal::Graceful) => {
-                if self.leaving.is_none() {
-                    self.shared.ask_for_replacement(Reason::GracefulSignal);
-                }
+                let is_eviction = self.shared.settings.eviction_timeout > 0;
+                self.ask_for_replacement(match is_eviction {
+                    true => Reason::EvictionSignal,
+                    false => Reason::GracefulSignal,
+                });
             }
+            Happening::Signal(Signal::CpuTime) => self.ask_for_replacement(Reason::CpuTimeLimit),
             Happening::Signal(Signal::Published(signal)) => {
-                self.seat.attach(|py| api::process_signal(py, signal));
+                if self.leaving.is_none() {
+                    self.announcer.announce(&self.shared, signal);
+                }
             }
             Happening::Signal(Signal::Python) => start::run_signal_handlers(self.seat),
             Happening::Connections => self.accept(),
-            Happening::WorkerIdle => {}
+            Happening::Woken => {
+                if let Some(reason) = self.shared.order() {
+                    self.stop(reason, timeout);
+                }
+            }
         }
     }
 
-    /// Takes no more requests; those that run may go on for `seconds` (0: without limit). Told
-    /// again, the earlier moment counts.
-    fn leave(&mut self, reason: Reason, seconds: u32) {
-        let deadline = limit(seconds);
-        self.deadline = match (self.leaving, self.deadline, deadline) {
-            (None, _, deadline) => deadline,
-            (Some(_), Some(before), Some(now)) => Some(before.min(now)),
-            (Some(_), before, now) => before.or(now),
+    fn ask_for_replacement(&self, reason: Reason) {
+        if self.leaving.is_none() {
+            self.shared.ask_for_replacement(reason);
+        }
+    }
+
+    /// Takes no more requests, and waits for those that run: `seconds` (0: without limit), and then as
+    /// long as after [`Self::stop`]. Told again, the earlier moment counts.
+    fn drain(&mut self, reason: Reason, seconds: u32) {
+        if self.leaving.is_some() && self.draining.is_none() {
+            return;
+        }
+        let seconds = match (reason, self.shared.settings.eviction_timeout) {
+            (Reason::EvictionSignal, eviction @ 1..) => eviction,
+            _ => seconds,
         };
+        let before = self.draining.and_then(|drain| drain.until);
+        let until = before.into_iter().chain(limit(seconds)).min();
+        self.draining = Some(Drain { until });
+        let timeout = self.shared.settings.shutdown_timeout;
+        let deadline = until.filter(|_| timeout > 0).map(|until| until + duration(timeout));
+        self.leave(reason, deadline);
+    }
+
+    /// Takes no more requests; those that run may go on for `seconds` (0: without limit).
+    fn stop(&mut self, reason: Reason, seconds: u32) {
+        self.draining = None;
+        self.leave(reason, limit(seconds));
+        self.publish_stopping();
+    }
+
+    fn leave(&mut self, reason: Reason, deadline: Option<Instant>) {
+        self.deadline = self.deadline.into_iter().chain(deadline).min();
         self.leaving = Some(self.leaving.unwrap_or(reason));
-        self.watchdog.limit(self.deadline, "the end of the requests that it runs");
+        self.monitor.limit(self.deadline, "the end of the requests that it runs");
         self.listener = None;
         self.shared.start_draining();
+    }
+
+    /// Ends a drain whose time is over, or in which only requests are left that are out of time
+    /// themselves. When to look again.
+    fn end_of_drain(&mut self) -> Option<Instant> {
+        let drain = self.draining?;
+        let (unfinished, next) = self.shared.unfinished();
+        let is_over = drain.until.is_some_and(|until| until <= Instant::now());
+        if unfinished > 0 && !is_over {
+            return drain.until.into_iter().chain(next).min();
+        }
+        if is_over {
+            let running = self.shared.running_requests();
+            let text = format!(
+                "WSGI0344: requests did not end in the time that they had when the process was to be replaced (graceful-timeout){running}"
+            );
+            self.shared.say(Level::Warning, &text);
+            self.shared.log_stacks("WSGI0344", self.shared.clock.now());
+        }
+        self.stop(
+            self.leaving.unwrap_or(Reason::Supervisor),
+            self.shared.settings.shutdown_timeout,
+        );
+        None
     }
 
     fn wait_without_supervisor(&self) {
@@ -288,8 +360,11 @@ impl<'a> Daemon<'a> {
             (Some(requests), Some(exit)) => Some(requests.max(exit)),
             (requests, exit) => requests.or(exit).filter(|_| settings.shutdown_timeout > 0),
         };
-        self.watchdog.limit(deadline, "the end of Python's exit functions");
+        self.monitor.limit(deadline, "the end of Python's exit functions");
         self.publish_stopping();
+        // What waits for a GIL when Python finalises would never come back.
+        self.announcer.stop();
+        self.shared.attendants.stop();
         self.shared.stop_workers();
         for worker in self.workers.drain(..) {
             // A worker that has panicked is over as well.
@@ -308,7 +383,11 @@ impl<'a> Daemon<'a> {
     }
 }
 
+fn duration(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
 /// The moment `seconds` from now; None without limit.
 fn limit(seconds: u32) -> Option<Instant> {
-    (seconds > 0).then(|| Instant::now() + Duration::from_secs(u64::from(seconds)))
+    (seconds > 0).then(|| Instant::now() + duration(seconds))
 }

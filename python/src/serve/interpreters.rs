@@ -105,6 +105,14 @@ impl Interpreters {
         !self.subs.lock().is_empty()
     }
 
+    /// The main interpreter, and those with a GIL of their own; only the main one while another is
+    /// being made, which is not waited for.
+    pub(super) fn with_own_gil(&self) -> Vec<&'static Interpreter> {
+        let subs = self.subs.try_lock();
+        let subs = subs.iter().flat_map(|subs| subs.values().copied().flatten());
+        std::iter::once(self.main).chain(subs.filter(|sub| sub.owns_gil())).collect()
+    }
+
     /// A seat in a sub-interpreter, which is made when it is not there yet.
     fn enter(
         &self,

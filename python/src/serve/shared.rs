@@ -16,10 +16,16 @@ use mod_wsgi_protocol::region::Region;
 use mod_wsgi_protocol::settings::Settings;
 use parking_lot::Mutex;
 
+use super::attendant::Errand;
+use super::attendants::Attendants;
 use super::interpreters::Interpreters;
+use super::limits::Limits;
+use super::monitor::seconds;
+use super::running::{Clock, Running, RunningRequest};
 use crate::exchange::Connection;
+use crate::interp::Interpreter;
 use crate::log::{self, Level};
-use crate::os::{Epoll, Socket};
+use crate::os::{self, Epoll, Socket};
 use crate::script;
 
 /// What the threads of a daemon process share.
@@ -42,9 +48,25 @@ pub(super) struct Shared {
     /// Set once: requests that have not started are rejected.
     draining: AtomicBool,
     /// Requests that were run.
-    requests: AtomicU64,
+    count: AtomicU64,
+    /// What each worker is doing.
+    pub(super) workers: Vec<Arc<Running>>,
+    /// Counts the time of this process.
+    pub(super) clock: Clock,
+    /// Who does with a GIL what timers want.
+    pub(super) attendants: Attendants,
+    /// Age from which on a request does not hold up the end, µs; None is never.
+    stale: Option<u64>,
+    /// When the last request began or ended that counts for `inactivity-timeout`; 0 is none yet.
+    activity: AtomicU64,
+    /// When the supervisor was told that it takes requests; 0 is not yet.
+    ready: AtomicU64,
     /// Reasons for a replacement that the supervisor was told already, one bit each.
     told: AtomicU32,
+    /// The first of them; 0 is none.
+    first_told: AtomicU32,
+    /// Why the main thread is to leave; 0 is no order.
+    ordered: AtomicU32,
     /// Workers end while this is readable; the other end is `stop_workers`.
     stop: UnixStream,
     /// Its writing end.
@@ -81,6 +103,8 @@ impl Shared {
         wake_main.set_nonblocking(true)?;
         let epoll = Epoll::new()?;
         epoll.add_level(stop.as_fd())?;
+        let workers = (0..settings.threads).map(|_| Arc::new(Running::new())).collect();
+        let stale = Limits::new(&settings).stale();
         let shared = Self {
             settings,
             region,
@@ -90,8 +114,16 @@ impl Shared {
             idle: Mutex::default(),
             running: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            workers,
+            clock: Clock::start(),
+            attendants: Attendants::new(),
+            stale,
+            activity: AtomicU64::new(0),
+            ready: AtomicU64::new(0),
             told: AtomicU32::new(0),
+            first_told: AtomicU32::new(0),
+            ordered: AtomicU32::new(0),
             stop,
             stop_workers,
             wake_main,
@@ -121,7 +153,8 @@ impl Shared {
 
     /// Whether requests that have not started are rejected.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        // Who signals this process expects it of the next request, whenever the main thread hears.
+        self.draining.load(Ordering::SeqCst) || os::is_told_to_stop()
     }
 
     /// Workers that own a connection.
@@ -176,7 +209,7 @@ impl Shared {
 
     /// Counts a request; whether the process may take it, and whether it was its last.
     pub(super) fn count_request(&self) -> Quota {
-        let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let maximum = self.settings.maximum_requests;
         // Asked for before it is needed, the replacement is ready when the time has come.
         let asked = maximum - maximum / LEAD;
@@ -197,6 +230,9 @@ impl Shared {
     pub(super) fn ask_for_replacement(&self, reason: Reason) {
         let bit = 1 << (reason as u32);
         if self.told.fetch_or(bit, Ordering::SeqCst) & bit == 0 {
+            let (first, order) = (reason as u32, Ordering::SeqCst);
+            // Only the first one stays.
+            let _ = self.first_told.compare_exchange(0, first, order, order);
             let detail = match reason {
                 Reason::ScriptChanged => script::seen_change(),
                 _ => 0,
@@ -214,12 +250,49 @@ impl Shared {
     /// The replacement that was asked for for this reason does not come: it may be asked for again.
     pub(super) fn forget_reason(&self, reason: Reason) {
         self.told.fetch_and(!(1 << (reason as u32)), Ordering::SeqCst);
+        let (known, order) = (reason as u32, Ordering::SeqCst);
+        // It stays if it is another one.
+        let _ = self.first_told.compare_exchange(known, 0, order, order);
     }
 
-    /// Why a replacement was asked for, if it was.
+    /// Why a replacement was first asked for, if it was.
     pub(super) fn reason_told(&self) -> Option<Reason> {
-        let told = self.told.load(Ordering::SeqCst);
-        (1..32).filter(|bit| told & (1 << bit) != 0).find_map(Reason::from_u32)
+        Reason::from_u32(self.first_told.load(Ordering::SeqCst))
+    }
+
+    /// Says that the process takes requests.
+    pub(super) fn set_ready(&self) {
+        self.ready.store(self.clock.now(), Ordering::SeqCst);
+        self.tell(Control::Ready, Reason::Supervisor);
+    }
+
+    /// Whether the process has said that it takes requests.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready_since().is_some()
+    }
+
+    /// Since when it takes requests.
+    pub(super) fn ready_since(&self) -> Option<u64> {
+        let ready = self.ready.load(Ordering::SeqCst);
+        (ready != 0).then_some(ready)
+    }
+
+    /// Has the main thread leave at once. The supervisor knows it before that, and no further
+    /// request begins, whatever the main thread is doing.
+    pub(super) fn order_to_leave(&self, reason: Reason) {
+        let ordered =
+            self.ordered.compare_exchange(0, reason as u32, Ordering::SeqCst, Ordering::SeqCst);
+        if ordered.is_ok() {
+            self.tell(Control::Leaving, reason);
+            self.start_draining();
+            // A full socket wakes as well.
+            let _ = (&self.wake_main).write(&[0]);
+        }
+    }
+
+    /// Why the main thread is to leave at once, if it is.
+    pub(super) fn order(&self) -> Option<Reason> {
+        Reason::from_u32(self.ordered.load(Ordering::SeqCst))
     }
 
     /// Sends a message to the supervisor.
@@ -230,6 +303,102 @@ impl Shared {
     fn send(&self, message: &[u8]) {
         // A supervisor that is gone shows itself on the main thread.
         let _ = self.control.send(&[IoSlice::new(message)], None, false);
+    }
+
+    /// A request begins or ends.
+    pub(super) fn note_activity(&self, now: u64) {
+        self.activity.store(now, Ordering::Relaxed);
+    }
+
+    /// When the last one began or ended that counts.
+    pub(super) fn last_activity(&self) -> Option<u64> {
+        let last = self.activity.load(Ordering::Relaxed);
+        (last != 0).then_some(last)
+    }
+
+    /// The requests that run.
+    pub(super) fn requests(&self) -> impl Iterator<Item = RunningRequest> {
+        self.workers.iter().enumerate().filter_map(|(index, worker)| worker.request(index))
+    }
+
+    fn is_stale(&self, request: &RunningRequest, now: u64) -> bool {
+        self.stale.is_some_and(|stale| request.age(now) >= stale)
+    }
+
+    /// Whether every worker has a request that is out of time for good.
+    pub(super) fn are_all_stale(&self) -> bool {
+        let now = self.clock.now();
+        let stale = self.requests().filter(|request| self.is_stale(request, now)).count();
+        stale > 0 && stale == self.workers.len()
+    }
+
+    /// Workers that hold up the end, and when one of them does so no more.
+    pub(super) fn unfinished(&self) -> (usize, Option<Instant>) {
+        let Some(limit) = self.stale else { return (self.running(), None) };
+        let now = self.clock.now();
+        let (mut stale, mut next) = (0, u64::MAX);
+        for request in self.requests() {
+            if self.is_stale(&request, now) {
+                stale += 1;
+            } else {
+                next = next.min(request.began.saturating_add(limit));
+            }
+        }
+        let next = (next != u64::MAX).then(|| self.clock.instant(next));
+        (self.running().saturating_sub(stale), next)
+    }
+
+    /// The requests that run, as the end of a sentence for the log.
+    pub(super) fn running_requests(&self) -> String {
+        const NAMED: usize = 5;
+        let now = self.clock.now();
+        let all: Vec<String> = self
+            .requests()
+            .map(|request| {
+                format!("{} for {} s", request.name(&self.region), seconds(request.age(now)))
+            })
+            .collect();
+        let named = all.get(..NAMED.min(all.len())).unwrap_or_default().join(", ");
+        match all.len() {
+            0 => String::new(),
+            count @ ..=NAMED => format!("; {count} running: {named}"),
+            count => format!("; {count} running: {named} and {} more", count - NAMED),
+        }
+    }
+
+    /// The worker of a request, if it still runs it, and the interpreter that it is in.
+    pub(super) fn thread_of(
+        &self,
+        request: &RunningRequest,
+    ) -> (Option<Arc<Running>>, Option<&'static Interpreter>) {
+        let worker = self.workers.get(request.worker).filter(|worker| worker.runs(request.began));
+        (worker.cloned(), worker.and_then(|worker| worker.thread.interpreter()))
+    }
+
+    /// Has the Python stack of a request logged, as soon as the GIL can be had.
+    pub(super) fn log_stack(&self, number: &str, request: &RunningRequest, now: u64) {
+        let (Some(of), Some(interpreter)) = self.thread_of(request) else { return };
+        let name = request.name(&self.region);
+        let headline = self.sentence(&format!("{number}: stack of {name}:"));
+        let errand = Errand::Stack { of, request: request.began, headline };
+        self.attendants.ask(self, interpreter, now, errand);
+    }
+
+    /// As [`Self::log_stack`], for all that run.
+    pub(super) fn log_stacks(&self, number: &str, now: u64) {
+        for request in self.requests() {
+            self.log_stack(number, &request, now);
+        }
+    }
+
+    fn sentence(&self, text: &str) -> String {
+        let group = String::from_utf8_lossy(&self.settings.process_group);
+        format!("daemon process {} of WSGI process group '{group}': {text}", std::process::id())
+    }
+
+    /// Logs what the process has to say of itself.
+    pub(super) fn say(&self, level: Level, text: &str) {
+        log::process(level, &self.sentence(text));
     }
 
     /// Logs a warning, at most one a second.

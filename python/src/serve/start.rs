@@ -87,7 +87,12 @@ pub(super) fn inherit() -> Result<Inheritance, StartError> {
     let take = |name, number| os::inherit(number).map_err(|e| StartError::Inherited(name, e));
     let control = Socket::new(take("control socket", inherited::CONTROL)?);
     let memory = take("shared memory", inherited::REGION)?;
-    let settings = receive_settings(&control)?;
+    let mut settings = receive_settings(&control)?;
+    if settings.threads == 0 {
+        // A service script has the signals to itself.
+        settings.restrict_signal = false;
+        settings.layers.iter_mut().for_each(|layer| layer.restrict_signal = None);
+    }
     let words = SharedMemory::map(memory.as_fd())
         .map_err(|error| StartError::Inherited("shared memory", error))?
         .words();
@@ -125,8 +130,12 @@ pub(super) fn decode_settings(message: &[u8]) -> Result<Settings, StartError> {
 }
 
 /// Makes the main interpreter ready, and says so.
-/// Signals that Python handles are written to `wake`.
-pub(super) fn set_up(seat: &Seat, settings: &Settings, wake: i32) -> Result<(), StartError> {
+/// Signals that Python handles are written to `wake`, if there is one.
+pub(super) fn set_up(
+    seat: &Seat,
+    settings: &Settings,
+    wake: Option<i32>,
+) -> Result<(), StartError> {
     let group = String::from_utf8_lossy(&settings.process_group).into_owned();
     if let Some(locale) = &settings.locale
         && !os::set_locale(locale)
@@ -186,12 +195,7 @@ pub(crate) fn preload(
             all = false;
             continue;
         };
-        let context = ScriptContext {
-            script: &preload.script,
-            process_group: &settings.process_group,
-            application_group: group,
-            interpreters: settings.interpreters,
-        };
+        let context = context(preload, settings);
         all &= visit.seat().attach(|py| script::preload(py, &context, occasion));
     }
     all
@@ -207,22 +211,42 @@ pub(super) fn path_files(seat: &Seat) -> String {
     .unwrap_or_default()
 }
 
+fn context<'a>(preload: &'a Preload, settings: &'a Settings) -> ScriptContext<'a> {
+    ScriptContext {
+        script: &preload.script,
+        process_group: &settings.process_group,
+        application_group: &preload.application_group,
+        interpreters: settings.interpreters,
+    }
+}
+
+/// Runs service scripts one after the other, and waits for the threads that they have left. `seat` is
+/// that of the main thread, whose signals CPython handles while it is attached with this one only.
+pub(super) fn run_services(seat: &Seat, settings: &Settings) {
+    for preload in &settings.preload {
+        seat.attach(|py| script::run_service(py, &context(preload, settings)));
+    }
+    seat.attach(api::wait_for_threads);
+}
+
 /// The traceback of the exception that is set.
 pub(crate) fn take_traceback(py: Attached<'_>) -> String {
     Exception::take(py).map_or_else(String::new, |exception| exception.format(py))
 }
 
-fn describe(py: Attached<'_>, group: &str, wake: i32) {
+fn describe(py: Attached<'_>, group: &str, wake: Option<i32>) {
     let Some(constants) = py.interpreter().constants() else { return };
     let described = constants.support(py, c"describe", []).and_then(|text| text.to_text(py));
     match described {
         Ok(text) => log::process(Level::Info, &format!("process group '{group}': {text}")),
         Err(_) => clear_exception(py),
     }
-    let set_up = constants
-        .support(py, c"enable_faulthandler", [])
-        .and_then(|_| py.integer(i64::from(wake)))
-        .and_then(|wake| constants.support(py, c"wake_on_signals", [wake.borrow()]));
+    let set_up = constants.support(py, c"enable_faulthandler", []).and_then(|_| match wake {
+        Some(wake) => {
+            constants.support(py, c"wake_on_signals", [py.integer(wake.into())?.borrow()])
+        }
+        None => constants.support(py, c"handle_signals_of_service", []),
+    });
     if set_up.is_err() {
         log::process(Level::Warning, &take_traceback(py));
     }

@@ -223,6 +223,7 @@ impl Template<'_> {
                     return true;
                 }
                 Signal::Graceful => self.tell(Control::Replace, Reason::GracefulSignal as u32),
+                Signal::CpuTime => self.tell(Control::Replace, Reason::CpuTimeLimit as u32),
                 Signal::Python => start::run_signal_handlers(self.seat),
                 // Those are for processes that serve.
                 Signal::Published(_) => {}

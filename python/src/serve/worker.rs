@@ -14,6 +14,7 @@ use mod_wsgi_protocol::request::Request;
 use mod_wsgi_protocol::response::Times;
 
 use super::interpreters::Visits;
+use super::running::Running;
 use super::shared::{Quota, Shared};
 use crate::exchange::{Connection, Exchange, Frame, FrameBuffer, FrameError, SocketExchange};
 use crate::interp::guarded;
@@ -25,6 +26,8 @@ use crate::wsgi::{Job, Verdict, handle, refuse};
 struct Worker {
     /// What it shares with others.
     shared: Arc<Shared>,
+    /// What it says of itself.
+    running: Arc<Running>,
     /// Its seats.
     visits: Visits,
     /// The frame that it reads.
@@ -32,17 +35,25 @@ struct Worker {
 }
 
 /// Starts worker `number` (1 …).
-pub(super) fn start(shared: &Arc<Shared>, number: u32) -> std::io::Result<JoinHandle<()>> {
-    let shared = Arc::clone(shared);
-    std::thread::Builder::new()
-        .name(format!("wsgi-{number}"))
-        .stack_size(os::thread_stack_size())
-        .spawn(move || {
-            let visits = Visits::new(&shared.interpreters, i64::from(number));
-            let mut worker = Worker { shared, visits, buffer: FrameBuffer::default() };
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    number: i64,
+) -> std::io::Result<JoinHandle<()>> {
+    let (shared, running) = (Arc::clone(shared), Arc::clone(running));
+    let stack_size = match usize::try_from(shared.settings.stack_size) {
+        Ok(0) | Err(_) => os::thread_stack_size(),
+        Ok(size) => size,
+    };
+    std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(stack_size).spawn(
+        move || {
+            running.thread.set_thread();
+            let visits = Visits::new(&shared.interpreters, number);
+            let mut worker = Worker { shared, running, visits, buffer: FrameBuffer::default() };
             worker.work();
             worker.visits.leave();
-        })
+        },
+    )
 }
 
 impl Worker {
@@ -64,6 +75,7 @@ impl Worker {
             let connection = self.shared.idle.lock().remove(&event.descriptor);
             if let Some(connection) = connection {
                 let keep = guarded(false, || self.serve(&connection));
+                self.running.end();
                 if keep && !connection.is_broken() {
                     self.shared.put_back(connection);
                 }
@@ -96,6 +108,8 @@ impl Worker {
             }
         };
         let is_hook = request.head.hook != Hook::None;
+        let began = self.shared.clock.now();
+        self.running.begin(began, request.head.slot);
         let mut exchange = Box::new(SocketExchange::new(Arc::clone(connection), is_hook));
         if self.shared.is_draining() {
             reject(&mut *exchange, Reject::Draining);
@@ -132,8 +146,22 @@ impl Worker {
                 slot.start(request.head.mark);
             }
         };
-        let job = Job { request: &request, settings, daemon_start, mark_started: &mark_started };
-        match handle(visit, &job, exchange) {
+        let counts = settings.inactivity_timeout != 0 && !request.head.ignore_activity;
+        if counts {
+            shared.note_activity(began);
+        }
+        let job = Job {
+            request: &request,
+            settings,
+            daemon_start,
+            mark_started: &mark_started,
+            interruptible: Some((&self.running.thread, began)),
+        };
+        let verdict = handle(visit, &job, exchange);
+        if counts {
+            shared.note_activity(shared.clock.now());
+        }
+        match verdict {
             Verdict::Rejected(Reject::ScriptChanged) => {
                 shared.ask_for_replacement(Reason::ScriptChanged);
             }

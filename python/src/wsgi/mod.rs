@@ -15,6 +15,7 @@ mod hook;
 mod input;
 mod output;
 mod run;
+mod slow;
 mod ssl;
 mod stream;
 

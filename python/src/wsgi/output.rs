@@ -5,7 +5,7 @@
 
 use mod_wsgi_protocol::frame::{INCOMPLETE, Kind, LAST, MAX_DATA};
 use mod_wsgi_protocol::hook::Answer;
-use mod_wsgi_protocol::response::Times;
+use mod_wsgi_protocol::response::{HeadWriter, Times};
 
 use super::call::{Call, State, request_is_over, transmit};
 use super::head::InvalidLength;
@@ -210,6 +210,21 @@ impl Call {
             && allows_body
             && !response.is_head_request;
         Ending::End(if is_short { INCOMPLETE } else { 0 })
+    }
+
+    /// How a response ends whose request was out of time: as mod_wsgi has it, 504 without a body
+    /// where nothing is sent. What `close()` writes comes too late.
+    pub(super) fn ending_of_timeout(&self, py: Attached<'_>) -> Ending {
+        let ending = self.ending_of_failure(py, 504);
+        if !matches!(ending, Ending::Error(_)) {
+            return ending;
+        }
+        self.lock(py).response.gone = true;
+        let mut payload = Vec::new();
+        let mut head = HeadWriter::new(&mut payload, 504, b"504 Gateway Timeout");
+        head.header(b"Content-Length", b"0");
+        head.finish();
+        Ending::Whole(payload)
     }
 
     /// How a response ends whose application failed: with an error document where nothing is sent.

@@ -20,11 +20,13 @@ use super::file::FilePart;
 use super::hook;
 use super::input::Input;
 use super::output::{Ending, Stop};
+use super::slow::Stopwatch;
 use super::stream::ErrorsPair;
 use crate::api::{self, Constants};
 use crate::exchange::{Exchange, Frame, Gone};
 use crate::interp::{
-    Attached, Class, Exception, Object, PyResult, Raised, Seat, clear_exception, guarded,
+    Attached, Class, Exception, Interruptible, Object, PyResult, Raised, Seat, clear_exception,
+    guarded,
 };
 use crate::log::Level;
 use crate::metrics::{self, Moments};
@@ -79,6 +81,8 @@ pub(crate) struct Job<'a> {
     pub(crate) daemon_start: i64,
     /// Called immediately before the application.
     pub(crate) mark_started: &'a dyn Fn(),
+    /// The thread, and the number of the request, where `RequestTimeout` may be raised in it.
+    pub(crate) interruptible: Option<(&'a Interruptible, u64)>,
 }
 
 /// What became of a request.
@@ -110,10 +114,12 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
         let is_head = !is_hook && is_head_request(request);
         call.begin(exchange, body, is_head, request.head.log_level);
     }
+    let stopwatch = Stopwatch::start(job);
     let Visit { seat, thread_id, call, errors, values } = visit;
     let _end = EndOnPanic(call);
     let mut application_start = 0;
     let (outcome, exchange) = seat.attach(|py| {
+        let _during = job.interruptible.map(|(thread, number)| thread.during(py, number));
         let inside = Inside::of(call, seat.interpreter());
         let outcome = guarded(None, || {
             let mut run = Run {
@@ -155,6 +161,9 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
             (Ending::Silent, Verdict::Rejected(reason))
         }
     };
+    if verdict == Verdict::Served && !is_hook {
+        stopwatch.stop(job, &mut *exchange);
+    }
     let application = match application_start {
         0 => 0,
         // The clock may have been set meanwhile; 0 says that it was not called.
@@ -421,7 +430,7 @@ impl<'py> Run<'_, 'py> {
                 self.context().script()
             );
             log_text(py, Level::Info, &text);
-            return self.call.ending_of_failure(py, 504);
+            return self.call.ending_of_timeout(py);
         }
         if exception.is_of(&constants.client_disconnected.get(py)) {
             let text = format!(

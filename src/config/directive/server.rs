@@ -99,8 +99,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     global(
         c"WSGISlowRequests",
         "seconds",
-        "off",
-        c"Accepted, nothing is reported",
+        "0 (off)",
+        c"Seconds from which on a request is slow, and the log says so: while it runs in a daemon process, with its Python stack; and when it is over",
         Action::Line(slow_requests),
     ),
 ];
@@ -188,13 +188,15 @@ fn telemetry_service(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
 
 fn slow_requests(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
     let word = super::single("WSGISlowRequests", "seconds", line)?;
-    if words::lenient_float(&word) < 0.0 {
+    let seconds = words::lenient_float(&word);
+    if seconds < 0.0 {
         return Err(format!(
             "WSGISlowRequests must be a number of seconds, not a negative one, and not \"{}\"",
             text(&word)
         ));
     }
-    telemetry_notice("WSGISlowRequests", here)
+    here.global()?.slow_requests = (seconds * 1e6) as u64;
+    Ok(())
 }
 
 fn telemetry_options(line: &[u8], here: &mut Here<'_>) -> Result<(), String> {
@@ -258,7 +260,8 @@ mod tests {
             "WSGISlowRequests 2.5",
         ])
         .unwrap();
-        assert_eq!(global.notices.len(), 5);
+        assert_eq!(global.notices.len(), 4);
+        assert_eq!(global.slow_requests, 2_500_000);
         for line in [
             "WSGIAcceptMutex semaphore",
             "WSGISocketRotation yes",

@@ -124,16 +124,7 @@ impl Supervisor<'_> {
                 self.start_failed(process.group, process.set as usize, &why);
             }
             Role::Serving | Role::Outgoing | Role::Held | Role::Template => {
-                let state = &mut self.sets[process.group][process.set as usize];
-                if process.started.elapsed() < QUICK_DEATH {
-                    state.quick_deaths = state.quick_deaths.saturating_add(1);
-                } else {
-                    state.quick_deaths = 0;
-                }
-                if state.quick_deaths > QUICK_DEATHS {
-                    let wait = back_off(state.quick_deaths - QUICK_DEATHS - 1);
-                    state.not_before_after_death = Some(Instant::now() + wait);
-                }
+                self.pause_after_quick_deaths(process.group, process.set, process.started);
                 log::server(
                     plan.server,
                     Level::Error,
@@ -145,5 +136,25 @@ impl Supervisor<'_> {
                 );
             }
         }
+    }
+
+    /// A process of the set has ended that was started then: after several that did not live long,
+    /// the next one has to wait. How long.
+    pub(super) fn pause_after_quick_deaths(
+        &mut self,
+        group: usize,
+        set: u32,
+        started: Instant,
+    ) -> Option<Duration> {
+        let state = self.sets.get_mut(group)?.get_mut(set as usize)?;
+        if started.elapsed() < QUICK_DEATH {
+            state.quick_deaths = state.quick_deaths.saturating_add(1);
+        } else {
+            state.quick_deaths = 0;
+        }
+        let more = state.quick_deaths.checked_sub(QUICK_DEATHS + 1)?;
+        let wait = back_off(more);
+        state.not_before_after_death = Some(Instant::now() + wait);
+        Some(wait)
     }
 }

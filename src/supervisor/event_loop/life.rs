@@ -392,9 +392,26 @@ impl Supervisor<'_> {
             published.publish(ProcessState::Draining);
         }
         plan.group.announce();
+        let (group, set, started, pid) =
+            (process.group, process.set, process.started, process.process.pid());
         if reason == Some(Reason::InactivityTimeout) {
-            let (group, set) = (process.group, process.set as usize);
-            self.left_idle(group, set);
+            self.left_idle(group, set as usize);
+        }
+        if reason == Some(Reason::ServiceEnded) {
+            // A script that is over at once is not run again and again without a pause.
+            let pause = self.pause_after_quick_deaths(group, set, started);
+            let again = pause.map_or_else(String::new, |pause| {
+                format!("; it is run again after a pause of {}", process::age(pause))
+            });
+            log::server(
+                plan.server,
+                Level::Info,
+                &format!(
+                    "the service script of daemon process {pid} of WSGI process group '{}' has ended after {}{again}",
+                    plan.group.label(),
+                    process::age(started.elapsed())
+                ),
+            );
         }
     }
 
@@ -407,17 +424,20 @@ impl Supervisor<'_> {
             published.publish(ProcessState::Draining);
         }
         let options = &plan.group.options;
+        let time = match (process.reason, options.eviction_timeout) {
+            (Some(Reason::EvictionSignal), seconds @ 1..) => seconds,
+            _ => options.graceful_timeout,
+        };
         // No time for running requests: as for an immediate stop.
-        let message = match options.graceful_timeout {
+        let message = match time {
             0 => Control::Stop.encode(options.shutdown_timeout),
             seconds => Control::Drain.encode(seconds),
         };
         if socket::send_message(process.control.as_fd(), &message).is_err() {
             let _ = process.process.signal(libc::SIGTERM);
         }
-        let limit = Duration::from_secs(
-            u64::from(options.graceful_timeout) + u64::from(options.shutdown_timeout.max(1)) + 1,
-        );
+        let limit =
+            Duration::from_secs(u64::from(time) + u64::from(options.shutdown_timeout.max(1)) + 1);
         process.kill_at = Some(Instant::now() + limit);
         plan.group.announce();
     }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A process without worker threads (`threads=0`): it takes no requests, and its main thread runs the
+//! scripts that WSGIImportScript names, like a program of their own. It is over when they are.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mod_wsgi_protocol::control::{Control, Reason};
+
+use super::control::{Happening, read_control};
+use super::interpreters::Interpreters;
+use super::monitor::Monitor;
+use super::shared::Shared;
+use super::start::{self, Inheritance, StartError};
+use crate::interp::{Outcome, Seat};
+use crate::os;
+
+/// Runs the scripts on the main thread; `seat` is its seat.
+pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, StartError> {
+    let system = |what| move |error| StartError::System(what, error);
+    let Inheritance { control, listener, region, settings } = inheritance;
+    // Nobody would take what comes.
+    drop(listener);
+    start::set_up(seat, &settings, None)?;
+    let interpreters = Interpreters::new(seat.interpreter(), false);
+    let (shared, _) = Shared::new(settings, region, control, interpreters)
+        .map_err(system("threads can not be woken"))?;
+    let shared = Arc::new(shared);
+    let monitor = Monitor::start(&shared).map_err(system("WSGI0068: no thread for timers"))?;
+    let its = (Arc::clone(&shared), monitor.clone());
+    std::thread::Builder::new()
+        .name("wsgi-control".to_owned())
+        .spawn(move || listen(&its.0, &its.1))
+        .map_err(system("no thread for the supervisor"))?;
+    shared.set_ready();
+    start::run_services(seat, &shared.settings);
+    shared.tell(Control::Leaving, Reason::ServiceEnded);
+    monitor.limit(limit(&shared), "the end of Python's exit functions");
+    shared.attendants.stop();
+    Ok(Outcome::Finish)
+}
+
+/// Does what the supervisor says: the script is told as any program is.
+fn listen(shared: &Shared, monitor: &Monitor) {
+    loop {
+        let readable = os::poll_readable([Some(shared.control.descriptor())], None);
+        if readable.is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
+            continue;
+        }
+        let Some(happening) = read_control(shared) else { continue };
+        monitor.limit(limit(shared), "the end of its service script");
+        os::terminate_myself();
+        if happening == Happening::Orphaned {
+            // The socket stays readable.
+            return;
+        }
+    }
+}
+
+/// When a process must be gone that is to leave now; None without limit.
+fn limit(shared: &Shared) -> Option<Instant> {
+    let seconds = shared.settings.shutdown_timeout;
+    (seconds > 0).then(|| Instant::now() + Duration::from_secs(u64::from(seconds)))
+}
