@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL, REPLACE, wait_for
+from daemon import BODY, DATA, ERROR, FILE, HEAD, LOG, PULL, wait_for
 
 LARGE = 300_000
 
