@@ -2,6 +2,8 @@
 //! What an httpd child is to embedded mode, without httpd: loads libpython and the library, and
 //! serves frames on a socket with the table that they hand back. So the same client tests both modes.
 //!
+//! `embedded_host build-id` prints that of the sources.
+//!
 //! `embedded_host <libpython> <argv0> <library> <bootstrap> <settings file> <socket>`; SIGTERM, as
 //! end of standard input, ends it the way a child ends: `stop`, then exit().
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
@@ -194,6 +196,12 @@ fn serve(python: &Python, stream: UnixStream) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let [_, word] = arguments.as_slice()
+        && word == "build-id"
+    {
+        print!("{BUILD_ID}");
+        return;
+    }
     let [_, libpython, argv0, library, bootstrap, settings, socket] = arguments.as_slice() else {
         panic!("see the top of the file");
     };
