@@ -53,7 +53,7 @@ def test_a_block_is_visible_within_milliseconds_while_the_application_sleeps(sit
 
 @pytest.mark.ours_only("mod_wsgi reads the whole body before the application runs, in daemon mode")
 def test_what_was_sent_is_flushed_before_more_of_the_body_is_awaited(site):
-    """A client that sends its body, which is too large to be collected, when it has seen a block."""
+    """A client that sends its body (too large to be collected) when it has seen a block."""
     with site.raw() as raw:
         raw.send(
             b"POST /rendezvous HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"

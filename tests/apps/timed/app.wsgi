@@ -6,5 +6,5 @@ import time
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"%.6f\n" % time.clock_gettime(time.CLOCK_MONOTONIC)
-    time.sleep(float(environ["QUERY_STRING"]))
+    time.sleep(float(environ["QUERY_STRING"].partition("&")[0]))
     yield b"end\n"
