@@ -567,7 +567,7 @@ def test_request_ids_correlate(server_factory, mode):
     server = server_factory(
         TWO_MODES
         + """
-ErrorLogFormat "[%{u}t] [%-m:%l] [pid %P:tid %T] connection=%{c}L request=%L %M"
+ErrorLogFormat "[%{u}t] [%-m:%l] [pid %P] connection=%{c}L request=%L %M"
 CustomLog ${ROOT}/logs/ids.log "%{c}L %L"
 """
     )
