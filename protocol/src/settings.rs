@@ -6,7 +6,7 @@ use crate::region::Geometry;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// Layout number of the encoding, checked before anything else is read.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// A script that is loaded before the process is ready (WSGIImportScript, and a WSGIScriptAlias
 /// whose two groups are written literally).
@@ -51,6 +51,8 @@ pub struct Settings {
     /// Application groups other than "" get sub-interpreters (embedded mode, and
     /// `isolation=interpreter`); otherwise all run in the main interpreter.
     pub interpreters: bool,
+    /// Most application groups that get sub-interpreters; 0 is unlimited.
+    pub application_groups: u32,
     /// Worker threads (daemon mode), or the MPM's threads per child.
     pub threads: u32,
     /// Processes (daemon mode), or the MPM's maximum number of children.
@@ -185,6 +187,7 @@ impl Settings {
         ] {
             out.put_u8(u8::from(flag));
         }
+        out.put_u32(self.application_groups);
         out.put_u32(self.threads);
         out.put_u32(self.processes);
         put_optional(&mut out, self.home.as_deref());
@@ -288,6 +291,7 @@ impl Settings {
             stands_by: flag(reader)?,
             keeps_old_code: flag(reader)?,
             watches_modules: flag(reader)?,
+            application_groups: reader.u32()?,
             threads: reader.u32()?,
             processes: reader.u32()?,
             home: optional(reader)?,

@@ -174,7 +174,7 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
         with_visits(embedded, |visits| {
             let settings = &embedded.settings;
             let group = request.head.application_group;
-            let Some(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
+            let Ok(visit) = visits.of(&embedded.interpreters, settings, false, group) else {
                 // A client that is gone needs no answer.
                 let _ = refuse(&request, 0, &mut exchange);
                 return true;

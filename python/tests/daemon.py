@@ -156,6 +156,7 @@ class Settings:
     skip_finalisation: bool = False
     hide_hash_seed: bool = False
     is_template: bool = False
+    application_groups: int = 0
     threads: int = 2
     processes: int = 1
     home: bytes | None = None
@@ -188,7 +189,7 @@ class Settings:
     layers: tuple[Layer, ...] = ()
 
     def encode(self) -> bytes:
-        out = struct.pack("<I", 3) + long(self.build_id or build_id()) + long(self.process_group)
+        out = struct.pack("<I", 4) + long(self.build_id or build_id()) + long(self.process_group)
         out += optional(self.application_group)
         for flag in (
             self.interpreters,
@@ -205,7 +206,7 @@ class Settings:
             self.is_template,
         ):
             out += bytes([flag])
-        out += struct.pack("<II", self.threads, self.processes)
+        out += struct.pack("<III", self.application_groups, self.threads, self.processes)
         for text in (self.home, self.python_path, self.python_eggs):
             out += optional(text)
         out += optional_number(self.switch_interval)

@@ -660,7 +660,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "application-groups",
         default: "16",
-        meaning: "Most application groups with processes of their own",
+        meaning: "Most application groups with processes of their own, or with sub-interpreters; beyond, 503",
         setter: Setter::Range(1, 1000, |options, value| {
             options.application_groups = u32::try_from(value).unwrap_or(16);
         }),

@@ -400,7 +400,12 @@ impl Exchange<'_, '_> {
                 Kind::Error => {
                     // What the application made of it is not what went wrong.
                     let instead = self.body.refused().map(body::status);
-                    self.responder.error(self.receiver.payload(&header), instead)
+                    let payload = self.receiver.payload(&header);
+                    if instead.is_none() && payload.starts_with(&503_u16.to_le_bytes()) {
+                        // The process has as many interpreters as it may have.
+                        failure::ask_back_later(self.request);
+                    }
+                    self.responder.error(payload, instead)
                 }
                 Kind::Answer => self.responder.answer(self.receiver.payload(&header)),
                 Kind::Lookup if self.is_hook => match self.answer_lookup(&header) {

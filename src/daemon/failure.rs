@@ -13,6 +13,7 @@ use super::choice::{Chosen, Unavailable};
 use super::connection::Failure;
 use super::exchange::Task;
 use crate::httpd::log::{self, Level};
+use crate::httpd::request::Request;
 use crate::os::process::Exit;
 use crate::relay::Responder;
 
@@ -29,14 +30,23 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// 503, with Retry-After.
 fn refuse(task: &Task<'_, '_>, after: &CStr, text: &str) -> i32 {
     log::request(task.request, Level::Error, text.as_bytes());
-    // The headers that httpd's error documents keep. What a hook's failure is answered with is not
-    // this status.
-    if task.work.takes_body()
-        && let (Some(headers), Some(pool)) = (task.request.error_headers_out(), task.request.pool())
-    {
-        headers.replace(pool, c"Retry-After", after);
+    // What a hook's failure is answered with is not this status.
+    if task.work.takes_body() {
+        set_retry_after(task.request, after);
     }
     503
+}
+
+fn set_retry_after(request: &Request<'_>, after: &CStr) {
+    // The headers that httpd's error documents keep.
+    if let (Some(headers), Some(pool)) = (request.error_headers_out(), request.pool()) {
+        headers.replace(pool, c"Retry-After", after);
+    }
+}
+
+/// A process answers 503 itself.
+pub(super) fn ask_back_later(request: &Request<'_>) {
+    set_retry_after(request, LATER);
 }
 
 /// The process could not be connected.

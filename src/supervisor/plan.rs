@@ -181,6 +181,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         process_group: bytes(&group.name),
         application_group: None,
         interpreters: group.shares_processes(),
+        application_groups: options.application_groups,
         geometry: group.geometry(),
         threads: options.threads,
         processes: group.most_processes(),

@@ -25,6 +25,15 @@ pub(crate) struct Interpreters {
     subs: Mutex<HashMap<Vec<u8>, Option<&'static Interpreter>>>,
 }
 
+/// Why an application group has no interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoInterpreter {
+    /// It could not be made.
+    Failed,
+    /// There are as many as `application-groups=` allows.
+    Exhausted,
+}
+
 /// The seats of one thread.
 pub(crate) struct Visits {
     /// In the main interpreter; taken first, so that `PyGILState_Ensure` of extension modules
@@ -43,17 +52,19 @@ impl Visits {
         Self { main, subs: Vec::new(), thread_id }
     }
 
-    /// The seat in the interpreter of an application group; nothing when it can not be had, which
-    /// is logged.
+    /// The seat in the interpreter of an application group.
+    ///
+    /// # Errors
+    /// Why there is none, which is logged unless there are as many as there may be.
     pub(crate) fn of(
         &mut self,
         interpreters: &Interpreters,
         settings: &Settings,
         is_daemon: bool,
         application_group: &[u8],
-    ) -> Option<&mut Visit> {
+    ) -> Result<&mut Visit, NoInterpreter> {
         if !interpreters.separate || application_group.is_empty() {
-            return Some(&mut self.main);
+            return Ok(&mut self.main);
         }
         let is_it = |visit: &Visit| visit.seat().interpreter().name() == application_group;
         let place = match self.subs.iter().position(is_it) {
@@ -65,7 +76,7 @@ impl Visits {
                 self.subs.len() - 1
             }
         };
-        self.subs.get_mut(place)
+        self.subs.get_mut(place).ok_or(NoInterpreter::Failed)
     }
 
     /// Seats in every interpreter that there is, for the end of the process.
@@ -120,15 +131,19 @@ impl Interpreters {
         settings: &Settings,
         is_daemon: bool,
         name: &[u8],
-    ) -> Option<Seat> {
+    ) -> Result<Seat, NoInterpreter> {
         let mut subs = self.subs.lock();
         match subs.get(name) {
-            Some(Some(interpreter)) => return Some(Seat::take(interpreter)),
+            Some(Some(interpreter)) => return Ok(Seat::take(interpreter)),
             Some(None) => {
                 Self::report(name, "could not be set up when it was first asked for");
-                return None;
+                return Err(NoInterpreter::Failed);
             }
             None => {}
+        }
+        let most = usize::try_from(settings.application_groups).unwrap_or(usize::MAX);
+        if most != 0 && subs.len() >= most {
+            return Err(NoInterpreter::Exhausted);
         }
         let gil = Self::gil(settings, name);
         let made = Interpreter::new_sub(main, name, &gil, |py| {
@@ -142,14 +157,14 @@ impl Interpreters {
                     let text = format!("sub-interpreter '{name}' has a GIL of its own");
                     log::process(Level::Info, &text);
                 }
-                return Some(seat);
+                return Ok(seat);
             }
             Some((_, Err(traceback))) => traceback,
             None => "Python can not make one".to_owned(),
         };
         subs.insert(name.to_vec(), None);
         Self::report(name, &problem);
-        None
+        Err(NoInterpreter::Failed)
     }
 
     fn gil(settings: &Settings, name: &[u8]) -> Gil {

@@ -191,7 +191,7 @@ pub(crate) fn preload(
     let mut all = true;
     for preload in scripts {
         let group = &preload.application_group;
-        let Some(visit) = visits.of(interpreters, settings, is_daemon, group) else {
+        let Ok(visit) = visits.of(interpreters, settings, is_daemon, group) else {
             all = false;
             continue;
         };

@@ -13,7 +13,7 @@ use mod_wsgi_protocol::hook::Hook;
 use mod_wsgi_protocol::request::Request;
 use mod_wsgi_protocol::response::Times;
 
-use super::interpreters::Visits;
+use super::interpreters::{NoInterpreter, Visits};
 use super::running::Running;
 use super::shared::{Quota, Shared};
 use crate::exchange::{Connection, Exchange, Frame, FrameBuffer, FrameError, SocketExchange};
@@ -124,12 +124,7 @@ impl Worker {
                 String::from_utf8_lossy(&settings.process_group),
                 waited / 1_000_000
             );
-            let parts = [&[Level::Error as u8][..], text.as_bytes()];
-            let line = Frame { kind: Kind::Log, flags: 0, parts };
-            let status = 504_u16.to_le_bytes();
-            let times = Times { daemon_start, application: 0 }.encode();
-            let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &times] };
-            return exchange.send(&line, 0).and_then(|()| exchange.send(&error, 0)).is_ok();
+            return fail(&mut *exchange, daemon_start, 504, &text);
         }
         // A hook is a part of a request, and not one more.
         let quota = if is_hook { Quota::Within } else { shared.count_request() };
@@ -138,8 +133,18 @@ impl Worker {
             return true;
         }
         let group = request.head.application_group;
-        let Some(visit) = self.visits.of(&shared.interpreters, settings, true, group) else {
-            return refuse(&request, daemon_start, &mut *exchange).is_ok();
+        let visit = match self.visits.of(&shared.interpreters, settings, true, group) {
+            Ok(visit) => visit,
+            Err(NoInterpreter::Exhausted) if !is_hook => {
+                let text = format!(
+                    "WSGI0300: No interpreter for application group '{}': WSGI daemon process '{}' has those of {} application groups already, raise application-groups= or name fewer groups",
+                    String::from_utf8_lossy(group),
+                    String::from_utf8_lossy(&settings.process_group),
+                    settings.application_groups
+                );
+                return fail(&mut *exchange, daemon_start, 503, &text);
+            }
+            Err(_) => return refuse(&request, daemon_start, &mut *exchange).is_ok(),
         };
         let mark_started = || {
             if let Some(slot) = shared.region.slot(request.head.slot) {
@@ -185,6 +190,17 @@ impl Worker {
 
 fn micros(seconds: u32) -> i64 {
     i64::from(seconds) * 1_000_000
+}
+
+/// Answers a request that is not run with an error document of httpd's, and a line for its log;
+/// whether the connection can be used again.
+fn fail(exchange: &mut dyn Exchange, daemon_start: i64, status: u16, text: &str) -> bool {
+    let parts = [&[Level::Error as u8][..], text.as_bytes()];
+    let line = Frame { kind: Kind::Log, flags: 0, parts };
+    let status = status.to_le_bytes();
+    let times = Times { daemon_start, application: 0 }.encode();
+    let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &times] };
+    exchange.send(&line, 0).and_then(|()| exchange.send(&error, 0)).is_ok()
 }
 
 fn reject(exchange: &mut dyn Exchange, reason: Reject) {
