@@ -22,6 +22,7 @@ PYTHON ?=
 MPM ?= event
 RUN_USER ?=
 PYTEST_ARGS ?=
+SOAK ?= 1
 FUZZ_SECONDS ?= 60
 BENCH_ARGS ?=
 DESTDIR ?=
@@ -87,6 +88,10 @@ test-mpms: deps-test build test-venv ## End-to-end tests under event, worker and
 	@failed=; for mpm in event worker prefork; do \
 	    echo "== MPM $$mpm"; MPM=$$mpm $(PYTEST) $(PYTEST_ARGS) || failed="$$failed $$mpm"; \
 	done; [ -z "$$failed" ] || { echo "Failed under:$$failed"; exit 1; }
+
+.PHONY: soak
+soak: deps-test build test-venv ## Thousands of restarts, recyclings, kills and touches under load (hours) | SOAK=factor MPM=worker
+	@MOD_WSGI_SOAK=$(SOAK) MPM="$(MPM)" target/test-venv/bin/python -m pytest tests/test_faults.py tests/test_reload.py $(PYTEST_ARGS)
 
 .PHONY: test-upstream
 test-upstream: deps-test test-venv upstream-venv ## End-to-end tests against mod_wsgi from PyPI

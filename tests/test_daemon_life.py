@@ -717,3 +717,44 @@ WSGIScriptAlias / ${APPS}/dying.wsgi process-group=main application-group=%{GLOB
     server.expect_log("WSGI0308.*exit(ed with status| code) 3")
     server.expect_log("WSGI0301")
     server.tolerate_log("WSGI0302")
+
+
+@pytest.mark.ours_only("mod_wsgi starts a process that dies at once again each second")
+def test_first_failure_is_repeated(server_factory, tmp_path_for_server):
+    """What comes later may follow from it, as where half of something is left behind."""
+    attempts, repaired = tmp_path_for_server / "attempts", tmp_path_for_server / "repaired"
+    attempts.touch()
+    attempts.chmod(0o666)
+    server = server_factory(start=False)
+    server.write(
+        "apps/dying.wsgi",
+        f"""
+import os, sys
+
+with open({str(attempts)!r}, "a") as file:
+    file.write("x")
+if not os.path.exists({str(repaired)!r}):
+    first = os.path.getsize({str(attempts)!r}) == 1
+    print("the disk is full" if first else "a lock is left", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"repaired"]
+""",
+    )
+    server.configure("""
+WSGIDaemonProcess main
+WSGIScriptAlias / ${APPS}/dying.wsgi process-group=main application-group=%{GLOBAL}
+""")
+    server.start()
+    wait_until(lambda: len(server.find_log("WSGI0353")) >= 2, "the first failure to be repeated")
+    repaired.touch()
+    wait_until(lambda: server.get("/").status == 200, "the repaired process to answer")
+    repeated = len(server.find_log("WSGI0353"))
+    assert len(server.find_log("the disk is full")) == 1 + repeated
+    server.expect_log("WSGI0353: WSGI process group 'main': the first process")
+    server.expect_log("the disk is full|a lock is left")
+    server.expect_log("WSGI0308.*exit(ed with status| code) 3")
+    server.tolerate_log("WSGI0301|WSGI0302")

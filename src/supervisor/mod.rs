@@ -6,6 +6,7 @@
 mod environment;
 pub(crate) mod event_loop;
 pub(crate) mod launch;
+mod memory;
 pub(crate) mod output;
 pub(crate) mod parent;
 pub(crate) mod plan;

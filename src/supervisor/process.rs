@@ -2,6 +2,7 @@
 //! One daemon process, as the supervisor knows it, and how its end is told.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,39 @@ pub(crate) struct Output {
     pub(crate) lines: Lines,
 }
 
+/// The last lines that a process wrote before it was ready: the traceback, if it does not get so far.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Said(VecDeque<Vec<u8>>);
+
+impl Said {
+    /// Lines that are kept: a traceback is longer only by frames of its beginning.
+    const LINES: usize = 40;
+
+    /// Bytes of a line that are kept.
+    const LENGTH: usize = 1000;
+
+    /// Takes note of a line.
+    pub(crate) fn take(&mut self, line: &[u8]) {
+        if self.0.len() == Self::LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.get(..Self::LENGTH).unwrap_or(line).to_vec());
+    }
+
+    /// The lines.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Whether the same was said, but for numbers such as process ids and addresses.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let words = |said: &Self| -> Vec<u8> {
+            said.0.iter().flatten().copied().filter(|byte| !byte.is_ascii_digit()).collect()
+        };
+        words(self) == words(other)
+    }
+}
+
 /// A daemon process.
 #[derive(Debug)]
 pub(crate) struct DaemonProcess {
@@ -60,6 +94,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) control: OwnedFd,
     /// Standard output and standard error; None once closed.
     pub(crate) outputs: [Option<Output>; 2],
+    /// The last lines that it wrote while it was starting.
+    pub(crate) said: Said,
     /// When it was started.
     pub(crate) started: Instant,
     /// What is wanted of it.
@@ -153,5 +189,20 @@ mod tests {
             requests(&[b"GET /a".to_vec(), b"GET /b".to_vec()], 5),
             "5 requests were running: GET /a, GET /b and 3 more"
         );
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_compared_without_numbers() {
+        let said = |lines: &[&str]| {
+            let mut said = Said::default();
+            lines.iter().for_each(|line| said.take(line.as_bytes()));
+            said
+        };
+        assert!(said(&["pid 12: no", "x"]).is_like(&said(&["pid 345: no", "x"])));
+        assert!(!said(&["no"]).is_like(&said(&["yes"])));
+        let many: Vec<String> = (0..50).map(|number| format!("line {number}")).collect();
+        let many = said(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(many.lines().count(), Said::LINES);
+        assert_eq!(many.lines().last(), Some(&b"line 49"[..]));
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::control::Reason;
+use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::region::ProcessState;
 
 use super::Supervisor;
@@ -30,19 +31,27 @@ impl Supervisor<'_> {
         let plan = &self.plans[process.group];
         let Some(place) = process.outputs.get_mut(which) else { return };
         let Some(output) = place.as_mut() else { return };
+        let is_starting = matches!(process.role, Role::Starting | Role::Importing);
+        let said = &mut process.said;
+        let mut hear = |entry: &Entry<'_>| {
+            if is_starting && entry.level <= Level::Error as u8 {
+                said.take(entry.text);
+            }
+            log::server_entry(plan.server, entry);
+        };
         let mut buffer = [0; 8192];
         // A bounded number of reads: no process keeps the others from being heard.
         for _ in 0..16 {
             match read(output.fd.as_fd(), &mut buffer) {
                 Ok(0) => {
-                    output.lines.finish(|entry| log::server_entry(plan.server, entry));
+                    output.lines.finish(&mut hear);
                     let _ = self.epoll.remove(output.fd.as_fd());
                     *place = None;
                     return;
                 }
                 Ok(count) => {
                     let bytes = buffer.get(..count).unwrap_or_default();
-                    output.lines.take(bytes, |entry| log::server_entry(plan.server, entry));
+                    output.lines.take(bytes, &mut hear);
                 }
                 Err(_) => return,
             }
@@ -90,6 +99,12 @@ impl Supervisor<'_> {
 
         let (pid, name, kind) = (process.process.pid(), plan.group.label(), process.kind());
         let life = process::age(process.started.elapsed());
+        let is_from_outside = matches!(exit, Exit::Signal(libc::SIGKILL, _)) && !process.is_killed;
+        let memory = if is_from_outside { self.memory_kills.explain() } else { None };
+        let cause = match memory {
+            Some(memory) => format!("{} ({memory})", process::cause(exit)),
+            None => process::cause(exit),
+        };
         match process.role {
             Role::Draining if exit == Exit::Status(0) => log::server(
                 plan.server,
@@ -104,7 +119,7 @@ impl Supervisor<'_> {
                 if process.is_killed { Level::Info } else { Level::Warning },
                 &format!(
                     "WSGI0309: {kind} {pid} of WSGI process group '{name}' {} while it was leaving, after {life}; {}",
-                    process::cause(exit),
+                    cause,
                     process::requests(&running, count)
                 ),
             ),
@@ -115,13 +130,15 @@ impl Supervisor<'_> {
                     Level::Info,
                     &format!(
                         "daemon process {pid} of WSGI process group '{name}' {} while it stood by, after {life}",
-                        process::cause(exit)
+                        cause
                     ),
                 );
             }
             Role::Starting | Role::Importing => {
-                let why = format!("{kind} {pid} {} after {life}", process::cause(exit));
-                self.start_failed(process.group, process.set as usize, &why);
+                let why = format!("{kind} {pid} {cause} after {life}");
+                let (group, set) = (process.group, process.set as usize);
+                self.start_failed(group, set, &why);
+                self.repeat_first_failure(group, set, process.said);
             }
             Role::Serving | Role::Outgoing | Role::Held | Role::Template => {
                 self.pause_after_quick_deaths(process.group, process.set, process.started);
@@ -130,7 +147,7 @@ impl Supervisor<'_> {
                     Level::Error,
                     &format!(
                         "WSGI0303: {kind} {pid} of WSGI process group '{name}' {} after {life}; {}; it is replaced",
-                        process::cause(exit),
+                        cause,
                         process::requests(&running, count)
                     ),
                 );

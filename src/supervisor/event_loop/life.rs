@@ -19,7 +19,7 @@ use crate::os::process::end_now;
 use crate::os::socket::{self, receive_now};
 use crate::supervisor::launch::{self, Started};
 use crate::supervisor::output::Lines;
-use crate::supervisor::process::{self, DaemonProcess, Output, Role};
+use crate::supervisor::process::{self, DaemonProcess, Output, Role, Said};
 use crate::supervisor::scaling::Idleness;
 
 /// Most processes of a set that stand by.
@@ -56,6 +56,7 @@ impl Supervisor<'_> {
                     if state.is_used && state.wanted > 0 {
                         self.advance_replacement(group, set);
                         self.fill(group, set, now, &mut next);
+                        self.hide_exhausted(group, set);
                         self.keep_standbys(group, set, now, &mut next);
                     } else {
                         self.dismiss_standbys(group, set);
@@ -296,6 +297,7 @@ impl Supervisor<'_> {
                 process,
                 control,
                 outputs: [output(stdout), output(stderr)],
+                said: Said::default(),
                 started: Instant::now(),
                 role: Role::Starting,
                 reason: None,

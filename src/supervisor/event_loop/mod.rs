@@ -24,6 +24,7 @@ use mod_wsgi_protocol::region::{ProcessState, SetState};
 use self::sets::Set;
 use self::template::Birth;
 use self::token::Token;
+use super::memory::MemoryKills;
 use super::plan::Plan;
 use super::process::DaemonProcess;
 use crate::daemon::claims::Claims;
@@ -60,6 +61,8 @@ pub(crate) struct Supervisor<'a> {
     claims: &'a Claims,
     /// Read end of the lease.
     lease: BorrowedFd<'a>,
+    /// Whether the kernel kills for want of memory.
+    memory_kills: MemoryKills,
     /// When it is looked at again what processes have in memory; None before the first time.
     next_weighing: Option<Instant>,
     /// Nobody is left, or a signal came: processes are stopped, and then this one ends.
@@ -104,6 +107,7 @@ impl<'a> Supervisor<'a> {
             signals,
             claims,
             lease,
+            memory_kills: MemoryKills::new(),
             next_weighing: None,
             is_stopping: false,
         };

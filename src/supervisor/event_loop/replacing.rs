@@ -93,9 +93,6 @@ impl Supervisor<'_> {
     /// none while another is missing. Who waits goes on serving.
     pub(super) fn advance_replacement(&mut self, group: usize, set: usize) {
         let census = self.census(group, set);
-        if census.outgoing > 0 && census.starting > 0 && self.sets[group][set].failures == 0 {
-            self.hide_exhausted(group, set);
-        }
         let wanted = self.sets[group][set].wanted as usize;
         if census.outgoing + census.starting + census.held > 0 || census.draining > wanted {
             return;
@@ -125,8 +122,13 @@ impl Supervisor<'_> {
     }
 
     /// Gives no more requests to one that has served far more than it should, as another is starting.
-    fn hide_exhausted(&mut self, group: usize, set: usize) {
+    pub(super) fn hide_exhausted(&mut self, group: usize, set: usize) {
         let plan = &self.plans[group];
+        let census = self.census(group, set);
+        // Where starts fail, it is better than nobody.
+        if census.outgoing == 0 || census.starting == 0 || self.sets[group][set].failures > 0 {
+            return;
+        }
         for key in self.keys_in(group, set, &[Role::Outgoing]) {
             if let Some(process) = self.processes.get(&key)
                 && process.is_exhausted
@@ -244,7 +246,7 @@ impl Supervisor<'_> {
             plan.server,
             Level::Error,
             &format!(
-                "WSGI0350: WSGI process group '{}': the changed code is not used, the old code goes on until the next change: {why}",
+                "WSGI0354: WSGI process group '{}': the changed code is not used, the old code goes on until the next change: {why}",
                 plan.group.label()
             ),
         );

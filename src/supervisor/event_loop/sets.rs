@@ -10,7 +10,7 @@ use mod_wsgi_protocol::region::SetState;
 use super::Supervisor;
 use crate::config::words::text;
 use crate::httpd::log::{self, Level};
-use crate::supervisor::process;
+use crate::supervisor::process::{self, Said};
 
 /// Longest wait before a set whose processes do not start is tried again.
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
@@ -39,6 +39,8 @@ pub(super) struct Set {
     pub(super) script: Option<Vec<u8>>,
     /// Starts that failed, one after the other.
     pub(super) failures: u32,
+    /// What the first of them said.
+    pub(super) first_failure: Option<Said>,
     /// Processes that ended soon after they were ready, one after the other.
     pub(super) quick_deaths: u32,
     /// No start before this, as starts failed.
@@ -133,9 +135,30 @@ impl Supervisor<'_> {
     pub(super) fn start_succeeded(&mut self, group: usize, set: usize) {
         let Some(state) = self.sets[group].get_mut(set) else { return };
         state.failures = 0;
+        state.first_failure = None;
         state.not_before = None;
         if let Some(published) = self.plans[group].group.region().set(set as u32) {
             published.publish_failing(false);
+        }
+    }
+
+    /// Repeats what the first process of a row said that did not start, where this one said something
+    /// else: the first is what is to be put right.
+    pub(super) fn repeat_first_failure(&mut self, group: usize, set: usize, said: Said) {
+        let plan = &self.plans[group];
+        let state = &mut self.sets[group][set];
+        match &state.first_failure {
+            None if said.lines().next().is_none() => {}
+            None => state.first_failure = Some(said),
+            Some(first) if first.is_like(&said) => {}
+            Some(first) => {
+                let line = |text: &str| log::server(plan.server, Level::Error, text);
+                line(&format!(
+                    "WSGI0353: WSGI process group '{}': the first process that did not start had said:",
+                    plan.group.label()
+                ));
+                first.lines().for_each(|said| line(&text(said)));
+            }
         }
     }
 
