@@ -44,6 +44,7 @@ HAS_ORIGIN = 0x20
 
 # protocol/src/region.rs
 HEADER_WORDS, SET_WORDS, PROCESS_WORDS, SLOT_WORDS = 16, 68, 6, 32
+SCRIPTS, SCRIPT_WORDS = 8, 256
 
 
 def wait_for(condition) -> None:
@@ -157,6 +158,9 @@ class Settings:
     hide_hash_seed: bool = False
     is_template: bool = False
     application_groups: int = 0
+    stands_by: bool = False
+    keeps_old_code: bool = False
+    watches_modules: bool = False
     threads: int = 2
     processes: int = 1
     home: bytes | None = None
@@ -204,6 +208,9 @@ class Settings:
             self.skip_finalisation,
             self.hide_hash_seed,
             self.is_template,
+            self.stands_by,
+            self.keeps_old_code,
+            self.watches_modules,
         ):
             out += bytes([flag])
         out += struct.pack("<III", self.application_groups, self.threads, self.processes)
@@ -255,6 +262,7 @@ class Region:
         end = self.owners_at + self.children + self.processes * self.children
         self.slots_at = -(-end // SLOT_WORDS) * SLOT_WORDS
         words = self.slots_at + self.children * self.slots * SLOT_WORDS
+        words += self.sets * SCRIPTS * SCRIPT_WORDS
         self.descriptor = os.memfd_create("region")
         os.ftruncate(self.descriptor, words * 4)
         self.memory = mmap.mmap(self.descriptor, words * 4)

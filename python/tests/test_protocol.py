@@ -280,7 +280,7 @@ def test_sigusr1_asks_for_a_replacement_once_and_serves_on(start, hello):
 
 def test_maximum_requests_asks_for_a_replacement_and_serves_on(start, hello):
     daemon = start(maximum_requests=2)
-    for _ in range(4):
+    for _ in range(3):
         assert daemon.request(hello).status == 200
     assert daemon.told() == (REPLACE, 3)
     daemon.tell(DRAIN, 5)

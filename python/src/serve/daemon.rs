@@ -267,7 +267,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn wait_without_supervisor(&self) {
-        // Nothing can be told any more; the watchdog bounds this.
+        // Nothing can be told any more; the monitor bounds this.
         while self.shared.running() > 0 {
             let woken = [Some(std::os::fd::AsFd::as_fd(&self.woken))];
             if os::poll_readable(woken, None).is_ok() {
