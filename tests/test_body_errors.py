@@ -235,6 +235,7 @@ WSGIScriptAlias /hello ${APPS}/hello/app.wsgi
     with server.raw() as raw:
         raw.send(post("/input-error", "Content-Length: 5000") + b"beginning")
         # The only thread is free again before httpd gives up.
+        server.wait_log(r"INPUT-ERROR-APP builtins\.TimeoutError")
         assert server.get("/hello").status == 200
         assert server.find_log("WSGI0126") == []
         answer = raw.receive_all()

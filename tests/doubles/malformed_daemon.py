@@ -46,7 +46,9 @@ def head(
     return out + data
 
 
-WHOLE = frame(HEAD, head(data=b"fine"), LAST)
+# protocol/src/response.rs, Times: behind the payload of what ends a response.
+TIMES = bytes(16)
+WHOLE = frame(HEAD, head(data=b"fine") + TIMES, LAST)
 BEGUN = frame(HEAD, head(data=b"begun"))
 
 # What is sent before the connection is left open for the child to close.
@@ -63,13 +65,13 @@ SENT = {
     "absurd-data": BEGUN + frame(DATA, length=0x7FFFFFFF),
     "long-head": frame(HEAD, length=(16 << 20) + 1),
     "long-data": BEGUN + frame(DATA, length=(256 << 10) + 1),
-    "long-pull": frame(PULL, bytes(17)),
-    "long-end": BEGUN + frame(END, bytes(17)),
+    "long-pull": frame(PULL, bytes(33)),
+    "long-end": BEGUN + frame(END, bytes(33)),
     # Order.
     "data-first": frame(DATA, b"x"),
-    "end-first": frame(END),
+    "end-first": frame(END, TIMES),
     "head-twice": BEGUN + BEGUN,
-    "error-late": BEGUN + frame(ERROR, struct.pack("<H", 500)),
+    "error-late": BEGUN + frame(ERROR, struct.pack("<H", 500) + TIMES),
     "reject-late": BEGUN + frame(REJECT, b"\1"),
     "answer": frame(ANSWER, b"\0\0\0"),
     "lookup": frame(LOOKUP, b"SSL_PROTOCOL"),
@@ -79,6 +81,8 @@ SENT = {
     "body-error": frame(BODY_ERROR, b"\1"),
     "value": frame(VALUE, b"\0"),
     # Payloads.
+    "whole-without-times": frame(HEAD, b"", LAST),
+    "short-end-first": frame(ERROR, struct.pack("<H", 500) + TIMES[:7]),
     "empty-head": frame(HEAD),
     "short-head": frame(HEAD, head()[:-5]),
     "many-headers": frame(HEAD, head(count=60000)),
@@ -94,11 +98,12 @@ SENT = {
     ),
     "short-pull": frame(PULL, b"\1\2"),
     "short-error": frame(ERROR, b"\1"),
-    "error-200": frame(ERROR, struct.pack("<H", 200)),
-    "error-999": frame(ERROR, struct.pack("<H", 999)),
+    "error-200": frame(ERROR, struct.pack("<H", 200) + TIMES),
+    "error-999": frame(ERROR, struct.pack("<H", 999) + TIMES),
     "reject-unknown": frame(REJECT, b"\7"),
     "reject-empty": frame(REJECT),
     "log-empty": frame(LOG),
+    "log-level": frame(LOG, b"\xffx"),
     "file-no-descriptor": BEGUN + frame(FILE, struct.pack("<QQ", 0, 10)),
 }
 
@@ -137,17 +142,17 @@ def answer(connection: socket.socket, name: str) -> None:
     elif name.startswith("file-of-"):
         connection.sendall(BEGUN)
         send_with(connection, file_frame(0, 10), descriptors_of(name.removeprefix("file-of-")))
-        connection.sendall(frame(END))
+        connection.sendall(frame(END, TIMES))
     elif name == "file-first":
         send_with(connection, file_frame(0, 10), descriptors_of("file"))
     elif name == "file-beyond":
         connection.sendall(BEGUN)
         send_with(connection, file_frame(-1, 10), descriptors_of("file"))
-        connection.sendall(frame(END))
+        connection.sendall(frame(END, TIMES))
     elif name == "file-absurd":
         connection.sendall(BEGUN)
         send_with(connection, file_frame(0, -1), descriptors_of("file"))
-        connection.sendall(frame(END))
+        connection.sendall(frame(END, TIMES))
     elif name == "descriptors":
         for _ in range(200):
             number = descriptors_of("file")[0]
@@ -177,11 +182,11 @@ def answer(connection: socket.socket, name: str) -> None:
             connection.recv(65536)
         connection.sendall(WHOLE)
     elif name == "logs":
-        for level in range(256):
+        for level in range(8):
             connection.sendall(frame(LOG, bytes([level]) + b"DOUBLE\0said\r" + b"x" * 1000))
         connection.sendall(WHOLE)
     else:
-        connection.sendall(frame(ERROR, struct.pack("<H", 404)))
+        connection.sendall(frame(ERROR, struct.pack("<H", 404) + TIMES))
 
 
 def half(name: str) -> bytes:
