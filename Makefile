@@ -136,7 +136,7 @@ bench: deps-bench build upstream-venv ## Side by side: a C handler, mod_wsgi fro
 	@exec python3 bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-quick
-bench-quick: deps-bench build upstream-venv ## The same within two minutes, and so with more noise
+bench-quick: deps-bench build upstream-venv ## The same within a few minutes, and so with more noise
 	@exec python3 bench/run.py --quick $(BENCH_ARGS)
 
 .PHONY: deps-bench

@@ -58,7 +58,7 @@ CONTESTANTS = (
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="under two minutes, more noise")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, more noise")
     parser.add_argument("--json", metavar="FILE", help="write every measurement; - for stdout")
     parser.add_argument("--rounds", type=int, help="default 5, quick 3")
     parser.add_argument("--seconds", type=int, help="per measurement; default 5, quick 2")
