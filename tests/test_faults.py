@@ -9,6 +9,8 @@ test_resilience.py.
 import os
 import re
 import signal
+import subprocess
+import time
 
 import pytest
 
@@ -26,6 +28,7 @@ WSGIProcessGroup main
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /page ${APPS}/twenty-milliseconds/app.wsgi
 WSGIScriptAlias /pid ${APPS}/pid/app.wsgi
+WSGIScriptAlias /evaluate ${APPS}/evaluate/app.wsgi
 WSGIScriptAlias /descriptors ${APPS}/descriptors/app.wsgi
 """
 
@@ -193,3 +196,81 @@ def test_application_that_closes_all_descriptors(server_factory):
     for _ in range(5):
         assert server.get("/pid").status == 200
     server.tolerate_log("WSGI014[5-7]|WSGI030[39]|WSGI0080|worker thread ends|can not be")
+
+
+@pytest.mark.root_only("a file system of its own is mounted")
+def test_disk_is_full_for_temporary_files(server_factory, tmp_path_for_server):
+    """A body that finds no room is refused; what needs none goes on, and all when there is some."""
+    disk = tmp_path_for_server / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=1777", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        server = server_factory(
+            f"""
+WSGIDaemonProcess main threads=2 body-spool=1K,disk
+{MOUNTS}
+WSGIScriptAlias /digest ${{APPS}}/input-digest/app.wsgi
+""",
+            environment={"TMPDIR": str(disk)},
+        )
+        (disk / "filler").write_bytes(b"x" * (60 << 10))
+        assert server.post("/digest", b"x" * (1 << 20)).status == 507
+        assert server.get("/pid").status == 200
+        assert server.post("/digest", b"x" * 500).status == 200
+        (disk / "filler").unlink()
+        assert server.post("/digest", b"x" * (20 << 10)).status == 200
+        server.expect_log("WSGI0360", count=1)
+        server.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <unistd.h>
+
+/* An hour earlier by the wall's clock as soon as the file is there. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real)
+        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME && access(SWITCH, F_OK) == 0)
+        now->tv_sec -= 3600;
+    return result;
+}
+"""
+
+
+def test_clock_is_set_back(server_factory, tmp_path_for_server):
+    """Seen by a daemon process alone, with all of its timers on."""
+    switch, library = tmp_path_for_server / "switch", tmp_path_for_server / "clock.so"
+    source = tmp_path_for_server / "clock.c"
+    source.write_text(CLOCK)
+    compile_it = ["cc", "-shared", "-fPIC", f'-DSWITCH="{switch}"', "-o", library, source, "-ldl"]
+    subprocess.run(compile_it, check=True)
+    library.chmod(0o755)
+    options = "threads=3 queue-timeout=20 request-timeout=60 inactivity-timeout=60"
+    server = server_factory(f"""
+WSGIDaemonProcess main {options} restart-interval=60 graceful-timeout=30 env=LD_PRELOAD={library}
+{MOUNTS}
+""")
+    with Load(server, "/page", clients=2) as load:
+        wait_until(lambda: load.served > 20, "requests to be answered")
+        switch.touch()
+        seen = float(server.get("/evaluate?__import__('time').time()").text)
+        assert time.time() - seen > 3000
+        wait_until(lambda: load.served > 100, "requests to be answered")
+        (pid,) = {process.pid for process in server.daemon_processes}
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda: len(load.bodies) == 2, "its replacement to answer")
+        switch.unlink()
+        served = load.served
+        wait_until(lambda: load.served > served + 50, "requests to be answered")
+    assert load.failures == []
+    assert len(load.bodies) == 2
