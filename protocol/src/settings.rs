@@ -139,8 +139,10 @@ pub struct Settings {
     pub log_level: u8,
     /// User id that the other end of a connection must have.
     pub peer_uid: u32,
-    /// Index of this process in the group's shared memory.
+    /// Index of this process in the group's shared memory; of no meaning to a template.
     pub process_slot: u32,
+    /// Index of its set in the group's shared memory.
+    pub set: u32,
     /// How the group's shared memory is divided; all zero in embedded mode.
     pub geometry: Geometry,
     /// Version of the httpd that the module was compiled against.
@@ -219,6 +221,7 @@ impl Settings {
         out.put_u8(self.log_level);
         out.put_u32(self.peer_uid);
         out.put_u32(self.process_slot);
+        out.put_u32(self.set);
         let Geometry { children, slots, processes, sets } = self.geometry;
         for number in [children, slots, processes, sets] {
             out.put_u32(number);
@@ -319,6 +322,7 @@ impl Settings {
             log_level: reader.u8()?,
             peer_uid: reader.u32()?,
             process_slot: reader.u32()?,
+            set: reader.u32()?,
             geometry: Geometry {
                 children: reader.u32()?,
                 slots: reader.u32()?,

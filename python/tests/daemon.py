@@ -31,6 +31,7 @@ PULL, HEAD, DATA, FILE, LOG, END, REJECT, ERROR = 16, 17, 18, 19, 20, 21, 22, 23
 LOOKUP, ANSWER = 24, 25
 LAST, INCOMPLETE = 1, 2
 READY, REPLACE, LEAVING, DRAIN, STOP = 1, 2, 3, 16, 17
+NOT_LOADED, SERVE, KEEP = 4, 19, 20
 FORKED, FORK_FAILED, FORK = 8, 9, 24
 NO_SLOT = 0xFFFFFFFF
 DEADLINE = 30.0
@@ -188,6 +189,7 @@ class Settings:
     log_level: int = 7
     peer_uid: int = dataclasses.field(default_factory=os.getuid)
     process_slot: int = 0
+    set: int = 0
     geometry: tuple[int, int, int, int] = (2, 4, 1, 1)
     preload: tuple[tuple[bytes, bytes], ...] = ()
     layers: tuple[Layer, ...] = ()
@@ -220,7 +222,7 @@ class Settings:
         for text in (self.display_name, self.locale):
             out += optional(text)
         out += struct.pack(
-            "<QIIIIIIIIIIIQQIIBII",
+            "<QIIIIIIIIIIIQQIIBIII",
             self.maximum_requests,
             self.socket_timeout,
             self.send_buffer_size,
@@ -240,6 +242,7 @@ class Settings:
             self.log_level,
             self.peer_uid,
             self.process_slot,
+            self.set,
         )
         out += struct.pack("<4I", *self.geometry)
         out += struct.pack("<3I", 2, 4, 66) + long(b"Apache/2.4.66 (test)")

@@ -6,15 +6,19 @@ import errno
 import os
 import resource
 import signal
+import struct
 from pathlib import Path
 
 import pytest
 from daemon import (
     DRAIN,
     FORK_FAILED,
+    KEEP,
     LEAVING,
+    NOT_LOADED,
     READY,
     REPLACE,
+    SERVE,
     STOP,
     Daemon,
     Worker,
@@ -193,6 +197,52 @@ def test_a_template_with_old_code_forks_nothing(start, app, fork, tmp_path):
     assert worker.request(app).rejected == 2
 
 
+def test_a_template_goes_on_with_old_code_when_it_is_told_to(start, app, fork, tmp_path):
+    template = start_template(start, app)
+    changed = app.stat().st_mtime_ns // 1000 + 1_000_000
+    os.utime(app, ns=(changed * 1000, changed * 1000))
+    template.control.send(struct.pack("<IIq", KEEP, 0, changed))
+    worker = fork(template)
+    assert ask(worker, app, "os.getpid()") == worker.pid
+    os.utime(app, ns=(changed * 1000 + 10**9, changed * 1000 + 10**9))
+    refused = Worker(template, tmp_path, template.settings)
+    assert template.told() == (REPLACE, SCRIPT_CHANGED)
+    assert refused.never_was()
+    refused.close()
+
+
+def test_a_template_whose_scripts_do_not_load_asks_whether_it_is_wanted(start, script, fork):
+    app = script("1 / 0")
+    preload = ((os.fsencode(app), b""),)
+    settings = {"is_template": True, "application_group": b"", "preload": preload}
+    template = start(keeps_old_code=True, wait=False, **settings)
+    assert template.told() == (NOT_LOADED, 15)
+    template.tell(SERVE)
+    assert template.told() == (READY, 5)
+    worker = fork(template)
+    assert worker.request(app).error == 500
+
+
+def test_a_template_loads_again_when_a_module_has_changed(start, script, fork, tmp_path):
+    module = tmp_path / "changing_module.py"
+    module.write_text("TEXT = 'old'")
+    app = script(f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import changing_module
+
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [changing_module.TEXT.encode()]
+    """)
+    template = start_template(start, app, watches_modules=True)
+    assert fork(template).request(app).body == b"old"
+    os.utime(module, (1, 1))
+    refused = Worker(template, tmp_path, template.settings)
+    assert template.told() == (REPLACE, SCRIPT_CHANGED)
+    refused.close()
+
+
 def test_a_template_that_is_given_its_scripts_later(start, app, log, fork):
     template = start(is_template=True)
     assert not log.exists()
@@ -226,7 +276,7 @@ def test_threads_of_the_application_are_warned_of(start, script, fork):
     """)
     template = start_template(start, app)
     text = template.log("os.register_at_fork")
-    assert "\x014WSGI0350: " in text and "started 1 threads (refresher)" in text
+    assert "\x014WSGI0370: " in text and ", 1 of them (refresher)" in text
     worker = fork(template)
     assert "refresher" not in worker.request(app).body.decode()
 

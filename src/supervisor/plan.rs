@@ -234,6 +234,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         log_level: log::server_level(server),
         peer_uid,
         process_slot: 0,
+        set: 0,
         apache_version: mpm::compiled_version(),
         apache_description: mpm::description(),
         apache_build_date: mpm::build_date(),

@@ -128,7 +128,7 @@ pub(crate) fn flush_standard_io() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
-/// Threads of this process; 0 when that can not be known.
+/// Threads of this process; 0 where that can not be known, as behind another root directory.
 pub(crate) fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }

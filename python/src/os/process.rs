@@ -67,9 +67,10 @@ pub(crate) fn set_locale(name: &[u8]) -> bool {
 
 /// What the kernel calls the main thread, which is this one: `comm`.
 pub(crate) fn process_name() -> Vec<u8> {
-    let mut name = std::fs::read("/proc/self/comm").unwrap_or_default();
-    name.pop_if(|byte| *byte == b'\n');
-    name
+    let mut name = [0_u8; 16];
+    // SAFETY: prctl with PR_GET_NAME writes a terminated text of at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name.into_iter().take_while(|byte| *byte != 0).collect()
 }
 
 /// Names the calling thread, as `ps -L` and `top` show it (15 bytes of it); the main thread's name

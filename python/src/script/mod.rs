@@ -22,16 +22,16 @@ use crate::os;
 use crate::wsgi::{ScriptContext, log_exception, log_text};
 
 pub(crate) use load::{preload, run_service, when_loaded};
-pub(crate) use watch::start as watch_modules;
+pub(crate) use watch::{modules_changed, start as watch_modules};
 
 /// Modification time of the changed file that was seen last, and that of one whose code does not
-/// load, so that the old one goes on (`reload=keep`). Microseconds, or [`NONE`].
-static SEEN: AtomicI64 = AtomicI64::new(NONE);
+/// load, so that the old one goes on (`reload=keep`). Microseconds, or [`NO_TIME`].
+static SEEN: AtomicI64 = AtomicI64::new(NO_TIME);
 /// See [`SEEN`].
-static KEPT: AtomicI64 = AtomicI64::new(NONE);
+static KEPT: AtomicI64 = AtomicI64::new(NO_TIME);
 
 /// No time of a file.
-const NONE: i64 = i64::MIN;
+pub(crate) const NO_TIME: i64 = i64::MIN;
 
 /// Modification time of the changed script that a request was not answered with.
 pub(crate) fn seen_change() -> i64 {
@@ -268,7 +268,7 @@ fn is_changed<'py>(
         return Ok(true);
     }
     if watch::is_changed(py) {
-        SEEN.store(NONE, Ordering::Release);
+        SEEN.store(NO_TIME, Ordering::Release);
         return Ok(true);
     }
     if head.hook != Hook::None {

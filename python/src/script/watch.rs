@@ -41,7 +41,12 @@ pub(super) fn note(py: Attached<'_>) {
     }
 }
 
-/// Whether the file of a module is another one than when it was first seen.
+/// Whether the file of a module is another one than when it was first seen, where that counts.
+pub(crate) fn modules_changed(py: Attached<'_>) -> bool {
+    IS_ON.load(Ordering::Acquire) && look(py)
+}
+
+/// As [`modules_changed`], for a request, and not at each of them.
 pub(super) fn is_changed(py: Attached<'_>) -> bool {
     if !IS_ON.load(Ordering::Acquire) {
         return false;

@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 
 use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, set_name};
-use mod_wsgi_protocol::settings::Preload;
+use mod_wsgi_protocol::region::Region;
+use mod_wsgi_protocol::settings::{Preload, Settings};
 
 use super::interpreters::Visits;
 use super::shared::Shared;
@@ -32,8 +33,9 @@ pub(super) fn pass(shared: &Shared, signals: &SignalPipe, seat: &Seat) -> bool {
     }
     let keeps = shared.settings.keeps_old_code;
     let occasion = if keeps { Occasion::Start } else { Occasion::Ahead };
+    let remembered = remembered(&shared.region, &shared.settings);
     let loaded = load(shared, &shared.settings.preload, Occasion::Start)
-        & load(shared, &remembered(shared), occasion);
+        & load(shared, &remembered, occasion);
     if loaded || !keeps {
         return true;
     }
@@ -53,12 +55,10 @@ fn load(shared: &Shared, scripts: &[Preload], occasion: Occasion) -> bool {
 }
 
 /// The scripts that processes before this one needed, besides those that the configuration names.
-fn remembered(shared: &Shared) -> Vec<Preload> {
-    let Some(set) = shared.set() else { return Vec::new() };
-    shared.region.forget_scripts(set, |script| os::file_modification(script).is_err());
-    let scripts = shared.region.remembered_scripts(set).into_iter();
+pub(super) fn remembered(region: &Region<'_>, settings: &Settings) -> Vec<Preload> {
+    region.forget_scripts(settings.set, |script| os::file_modification(script).is_err());
+    let scripts = region.remembered_scripts(settings.set).into_iter();
     let scripts = scripts.map(|(script, application_group)| Preload { script, application_group });
-    let settings = &shared.settings;
     // A process that the set had for another application group may have been late.
     let is_ours = |script: &Preload| {
         let name = Some(set_name(&script.application_group));
@@ -95,8 +95,6 @@ fn is_told(shared: &Shared, signals: &SignalPipe, word: Control) -> bool {
 pub(super) fn remember_scripts(shared: &std::sync::Arc<Shared>) {
     let shared = std::sync::Arc::clone(shared);
     script::when_loaded(Box::new(move |path, application_group| {
-        if let Some(set) = shared.set() {
-            shared.region.remember_script(set, path, application_group);
-        }
+        shared.region.remember_script(shared.settings.set, path, application_group);
     }));
 }

@@ -202,11 +202,6 @@ impl Shared {
         added
     }
 
-    /// Its set in the process group.
-    pub(super) fn set(&self) -> Option<u32> {
-        self.region.process(self.settings.process_slot).map(|process| process.set())
-    }
-
     /// Counts a request; whether the process may take it, and whether it was its last.
     pub(super) fn count_request(&self) -> Quota {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;

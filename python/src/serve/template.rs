@@ -11,12 +11,13 @@ use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, WORKER_DESCRIPTO
 use mod_wsgi_protocol::region::Region;
 use mod_wsgi_protocol::settings::Settings;
 
+use super::gate;
 use super::interpreters::{Interpreters, Visits};
 use super::start::{self, Inheritance, LARGEST_SETTINGS, StartError};
 use crate::interp::Seat;
 use crate::log::{self, Level};
 use crate::os::{self, Received, Side, Signal, SignalPipe, Socket};
-use crate::script::Occasion;
+use crate::script::{self, Occasion};
 
 /// What `ps` shows behind the display name.
 const TITLE: &[u8] = b" template";
@@ -42,6 +43,9 @@ struct Template<'a> {
     name: Vec<u8>,
     /// Scripts that were loaded, and their modification times before.
     loaded: Vec<(Vec<u8>, i64)>,
+    /// Modification time of a changed script that does not load, so that what is loaded goes on
+    /// (`reload=keep`).
+    kept: Option<i64>,
 }
 
 /// What the supervisor said.
@@ -50,6 +54,10 @@ enum Told {
     Nothing,
     /// Leave.
     Leave,
+    /// Its scripts do not load, and there is nobody else (`reload=keep`).
+    Serve,
+    /// A script that was changed at this time does not load: what is loaded goes on.
+    Keep(i64),
     /// These are the settings from now on: load what they name.
     Load(Box<Settings>),
     /// Fork a worker with these descriptors.
@@ -75,6 +83,7 @@ pub(super) fn run(
         settings,
         name,
         loaded: Vec::new(),
+        kept: None,
     };
     template.show();
     template.load();
@@ -95,6 +104,11 @@ pub(super) fn run(
         match told {
             Told::Nothing => {}
             Told::Leave => return Ok(None),
+            Told::Serve => template.tell(Control::Ready, Reason::Supervisor),
+            Told::Keep(modified) => {
+                script::keep(modified);
+                template.kept = Some(modified);
+            }
             Told::Load(settings) => {
                 template.settings = *settings;
                 template.load();
@@ -123,22 +137,38 @@ impl Template<'_> {
             // The others are loaded by each worker, in sub-interpreters of its own.
             settings.preload.retain(|preload| preload.application_group.is_empty());
         }
+        let mut remembered = gate::remembered(&self.region, settings);
+        remembered.retain(|script| !settings.interpreters || script.application_group.is_empty());
         let modified = |path: &[u8]| os::file_modification(path).unwrap_or(0);
         self.loaded = settings
             .preload
             .iter()
+            .chain(&remembered)
             .map(|preload| (preload.script.clone(), modified(&preload.script)))
             .collect();
+        if settings.watches_modules {
+            script::watch_modules();
+        }
         start::adopt_group(self.seat, settings);
-        if !settings.preload.is_empty() {
+        let keeps = settings.keeps_old_code;
+        let mut is_loaded = true;
+        if !self.loaded.is_empty() {
             let mut visits = Visits::new(self.interpreters, 0);
-            let scripts = &settings.preload;
-            let occasion = Occasion::Start;
-            start::preload(&mut visits, self.interpreters, settings, scripts, occasion);
+            let occasion = if keeps { Occasion::Start } else { Occasion::Ahead };
+            for (scripts, occasion) in
+                [(&settings.preload, Occasion::Start), (&remembered, occasion)]
+            {
+                is_loaded &=
+                    start::preload(&mut visits, self.interpreters, settings, scripts, occasion);
+            }
             visits.leave();
         }
         self.prepare();
-        self.tell(Control::Ready, Reason::Supervisor as u32);
+        if is_loaded || !keeps {
+            self.tell(Control::Ready, Reason::Supervisor);
+        } else {
+            self.tell(Control::NotLoaded, Reason::NotLoaded);
+        }
     }
 
     /// What forked processes will share is put aside; tells what they will not have.
@@ -155,32 +185,44 @@ impl Template<'_> {
             )
         });
         os::flush_standard_io();
-        let count = os::thread_count();
-        if count > 1 {
-            let names = threads.filter(|names| !names.is_empty());
+        let names = threads.filter(|names| !names.is_empty());
+        // Python does not know those of extension modules.
+        let known = names.as_ref().map_or(0, |names| names.split(", ").count());
+        let count = os::thread_count().saturating_sub(1).max(known);
+        if count > 0 {
             let names = names.map_or_else(String::new, |names| format!(" ({names})"));
             let group = String::from_utf8_lossy(&self.settings.process_group);
             let text = format!(
-                "WSGI0350: process group '{group}': the application started {} threads{names} while it \
-                 was loaded: with preload=on they are in the template alone and not in the \
+                "WSGI0370: process group '{group}': threads were started while the application was loaded, \
+                 {count} of them{names}: with preload=on they are in the template alone and not in the \
                  processes that are forked from it, start them with the first request or in \
-                 os.register_at_fork(after_in_child=...)",
-                count - 1
+                 os.register_at_fork(after_in_child=...)"
             );
             log::process(Level::Warning, &text);
         }
     }
 
-    /// Whether a script is not what was loaded.
-    fn is_stale(&self) -> bool {
+    /// The modification time of a script that is not what was loaded, or something in its place when
+    /// a module is not.
+    fn change(&self) -> Option<i64> {
         let modified = |path: &[u8]| os::file_modification(path).unwrap_or(0);
-        self.loaded.iter().any(|(path, before)| modified(path) != *before)
+        let changed = self
+            .loaded
+            .iter()
+            .map(|(path, before)| (modified(path), *before))
+            .find(|(now, before)| now != before && Some(*now) != self.kept);
+        changed
+            .map(|(now, _)| now)
+            .or_else(|| self.seat.attach(script::modules_changed).then_some(script::NO_TIME))
     }
 
-    fn tell(&self, control: Control, value: u32) {
-        let message = control.encode(value);
+    fn tell(&self, control: Control, reason: Reason) {
+        self.send(&control.encode(reason as u32));
+    }
+
+    fn send(&self, message: &[u8]) {
         // A supervisor that is gone shows itself in the next turn.
-        let _ = self.control.send(&[IoSlice::new(&message)], None, false);
+        let _ = self.control.send(&[IoSlice::new(message)], None, false);
     }
 
     fn hear(&self) -> Told {
@@ -202,10 +244,12 @@ impl Template<'_> {
         }
         match Control::decode(message) {
             Ok((Control::Drain | Control::Stop, _)) => Told::Leave,
+            Ok((Control::Serve, _)) => Told::Serve,
+            Ok((Control::Keep, _)) => Told::Keep(Control::detail(message)),
             Ok((Control::Fork, _)) => descriptors.try_into().map_or_else(
                 |_| {
                     // The kernel drops what this process has no room for.
-                    self.tell(Control::ForkFailed, os::NO_DESCRIPTOR);
+                    self.send(&Control::ForkFailed.encode(os::NO_DESCRIPTOR));
                     Told::Nothing
                 },
                 Told::Fork,
@@ -219,11 +263,11 @@ impl Template<'_> {
         while let Some(signal) = self.signals.next() {
             match signal {
                 Signal::Stop => {
-                    self.tell(Control::Leaving, Reason::ShutdownSignal as u32);
+                    self.tell(Control::Leaving, Reason::ShutdownSignal);
                     return true;
                 }
-                Signal::Graceful => self.tell(Control::Replace, Reason::GracefulSignal as u32),
-                Signal::CpuTime => self.tell(Control::Replace, Reason::CpuTimeLimit as u32),
+                Signal::Graceful => self.tell(Control::Replace, Reason::GracefulSignal),
+                Signal::CpuTime => self.tell(Control::Replace, Reason::CpuTimeLimit),
                 Signal::Python => start::run_signal_handlers(self.seat),
                 // Those are for processes that serve.
                 Signal::Published(_) => {}
@@ -237,9 +281,9 @@ impl Template<'_> {
         &self,
         descriptors: [OwnedFd; WORKER_DESCRIPTORS],
     ) -> Result<Option<Inheritance>, StartError> {
-        if self.is_stale() {
+        if let Some(change) = self.change() {
             // Of no use to anybody: the first request would replace it.
-            self.tell(Control::Replace, Reason::ScriptChanged as u32);
+            self.send(&Control::Replace.encode_with(Reason::ScriptChanged as u32, change));
             return Ok(None);
         }
         let [control, listener, output, error] = descriptors;
@@ -248,7 +292,7 @@ impl Template<'_> {
             Ok(Side::Worker) => self.become_worker(Socket::new(control), listener).map(Some),
             Ok(Side::Template(birth)) => {
                 match birth.wait() {
-                    Ok(worker) => self.tell(Control::Forked, worker),
+                    Ok(worker) => self.send(&Control::Forked.encode(worker)),
                     Err(error) => self.fork_failed(&error),
                 }
                 Ok(None)
@@ -262,7 +306,7 @@ impl Template<'_> {
 
     fn fork_failed(&self, error: &io::Error) {
         let number = error.raw_os_error().and_then(|number| u32::try_from(number).ok());
-        self.tell(Control::ForkFailed, number.unwrap_or(0));
+        self.send(&Control::ForkFailed.encode(number.unwrap_or(0)));
     }
 
     fn become_worker(&self, control: Socket, listener: OwnedFd) -> Result<Inheritance, StartError> {

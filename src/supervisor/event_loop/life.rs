@@ -204,6 +204,7 @@ impl Supervisor<'_> {
         let mut settings = plan.settings.clone();
         let name = self.sets[group][set].name.clone();
         settings.process_slot = slot;
+        settings.set = set as u32;
         if !plan.group.shares_processes() {
             settings.preload.retain(|preload| {
                 name.as_deref() == Some(set_name(&preload.application_group).as_slice())

@@ -46,14 +46,16 @@ impl Supervisor<'_> {
         let mut census = Census::default();
         for process in self.processes.values() {
             if process.group == group && process.set as usize == set {
+                // A template whose code is old has no requests.
                 *match process.role {
+                    Role::Importing | Role::Template => continue,
+                    Role::Held if process.is_template => continue,
                     Role::Standby => &mut census.standby,
                     Role::Starting => &mut census.starting,
                     Role::Serving => &mut census.serving,
                     Role::Held => &mut census.held,
                     Role::Outgoing => &mut census.outgoing,
                     Role::Draining => &mut census.draining,
-                    Role::Importing | Role::Template => continue,
                 } += 1;
             }
         }
@@ -78,8 +80,8 @@ impl Supervisor<'_> {
 
     /// A process asks to be replaced.
     pub(super) fn replace(&mut self, key: u32, reason: Option<Reason>, detail: i64) {
-        if self.processes.get(&key).is_some_and(|process| process.role == Role::Template) {
-            self.dismiss_template(key, reason.unwrap_or(Reason::Supervisor));
+        if self.processes.get(&key).is_some_and(|process| process.is_template) {
+            self.template_asks(key, reason, detail);
         } else if reason == Some(Reason::ScriptChanged) {
             self.script_changed(key, detail);
         } else if let Some(process) = self.processes.get_mut(&key) {
@@ -204,7 +206,7 @@ impl Supervisor<'_> {
     pub(super) fn not_loaded(&mut self, key: u32) {
         let Some(process) = self.processes.get(&key) else { return };
         let (group, set, pid) = (process.group, process.set as usize, process.process.pid());
-        if process.role != Role::Starting {
+        if !matches!(process.role, Role::Starting | Role::Importing) {
             return;
         }
         let old = self.keys_in(group, set, &[Role::Held, Role::Serving, Role::Outgoing]);
@@ -231,7 +233,7 @@ impl Supervisor<'_> {
         let message = Control::Keep.encode_with(0, self.sets[group][set].changed);
         for key in held {
             let Some(process) = self.processes.get_mut(&key) else { continue };
-            process.role = Role::Serving;
+            process.role = if process.is_template { Role::Template } else { Role::Serving };
             process.reason = None;
             let _ = socket::send_message(process.control.as_fd(), &message);
             if let Some(published) = plan.group.region().process(process.slot) {

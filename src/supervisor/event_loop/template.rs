@@ -9,9 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::control::{Control, Reason};
+use mod_wsgi_protocol::region::ProcessState;
 use mod_wsgi_protocol::settings::Preload;
 
 use super::Supervisor;
+use crate::config::daemon_process::Reload;
 use crate::config::words::text;
 use crate::httpd::log::{self, Level};
 use crate::os::process::{self as system, PidFd};
@@ -150,7 +152,7 @@ impl Supervisor<'_> {
         self.publish_start(group, set, slot, serial, 0);
         let sent = socket::send_with_descriptors(template.control.as_fd(), &message, &descriptors);
         if let Err(error) = sent {
-            self.remove_socket(group, serial);
+            self.unpublish(group, slot, serial);
             return Err(error);
         }
         let asked = Instant::now();
@@ -158,9 +160,18 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    fn remove_socket(&self, group: usize, serial: u32) {
-        if let Some(path) = self.plans[group].group.address(serial).path() {
+    /// A process that was to be forked is not.
+    fn abandon(&self, birth: &Birth) {
+        self.unpublish(birth.group, birth.slot, birth.serial);
+    }
+
+    fn unpublish(&self, group: usize, slot: u32, serial: u32) {
+        let group = &self.plans[group].group;
+        if let Some(path) = group.address(serial).path() {
             let _ = std::fs::remove_file(path);
+        }
+        if let Some(published) = group.region().process(slot) {
+            published.publish(ProcessState::Empty);
         }
     }
 
@@ -175,6 +186,19 @@ impl Supervisor<'_> {
             &format!("template {pid} of WSGI process group '{{}}' is ready after {life}"),
         );
         self.start_succeeded(group, set);
+        let held = self.keys_in(group, set, &[Role::Held]);
+        for old in held {
+            // Those that serve go when there is one that has the new code.
+            if let Some(reason) = self.reason_of_template(old) {
+                self.dismiss_template(old, reason);
+            }
+        }
+    }
+
+    /// Why a template was retired; None of a process that serves.
+    fn reason_of_template(&self, key: u32) -> Option<Reason> {
+        let template = self.processes.get(&key).filter(|process| process.is_template)?;
+        Some(template.reason.unwrap_or(Reason::Supervisor))
     }
 
     /// A template has forked the worker that it was told to fork first.
@@ -184,11 +208,11 @@ impl Supervisor<'_> {
         let Some(template) = self.processes.get(&key) else { return };
         let template = template.process.pid();
         let Some(process) = self.examine(group, pid) else {
-            self.remove_socket(group, birth.serial);
+            self.abandon(&birth);
             let why = format!(
                 "template {template} has named process {pid}, which is no new child of the supervisor with the group's user"
             );
-            self.kill_template(key, &format!("WSGI0351: {why}: it is killed"));
+            self.kill_template(key, &format!("WSGI0371: {why}: it is killed"));
             self.start_failed(group, set, &why);
             return;
         };
@@ -229,7 +253,7 @@ impl Supervisor<'_> {
     /// A template could not fork.
     pub(super) fn fork_failed(&mut self, key: u32, number: u32) {
         let Some(birth) = self.take_birth(key) else { return };
-        self.remove_socket(birth.group, birth.serial);
+        self.abandon(&birth);
         let error = io::Error::from_raw_os_error(i32::try_from(number).unwrap_or(0));
         self.start_failed(birth.group, birth.set, &format!("its template cannot fork: {error}"));
     }
@@ -243,7 +267,7 @@ impl Supervisor<'_> {
     pub(super) fn forget_births(&mut self, key: u32) {
         // A worker that there is after all finds its control socket closed, and leaves.
         while let Some(birth) = self.take_birth(key) {
-            self.remove_socket(birth.group, birth.serial);
+            self.abandon(&birth);
         }
     }
 
@@ -264,6 +288,18 @@ impl Supervisor<'_> {
         }
     }
 
+    /// A template asks to be replaced.
+    pub(super) fn template_asks(&mut self, key: u32, reason: Option<Reason>, detail: i64) {
+        let Some(template) = self.processes.get(&key) else { return };
+        if template.role != Role::Template {
+            return;
+        }
+        if reason == Some(Reason::ScriptChanged) {
+            self.sets[template.group][template.set as usize].changed = detail;
+        }
+        self.retire_template(key, reason.unwrap_or(Reason::Supervisor));
+    }
+
     /// A process that was forked from this template is to be replaced. When that is for other code,
     /// what comes is forked from a new template.
     pub(super) fn renew_template(&mut self, key: u32, reason: Reason) {
@@ -274,6 +310,18 @@ impl Supervisor<'_> {
             Reason::ScriptChanged | Reason::GracefulSignal | Reason::EvictionSignal
         );
         if is_current && is_for_code {
+            self.retire_template(key, reason);
+        }
+    }
+
+    /// A template forks no more; with `reload=keep` it may have to again, when another does not load.
+    fn retire_template(&mut self, key: u32, reason: Reason) {
+        let Some(template) = self.processes.get_mut(&key) else { return };
+        if self.plans[template.group].group.options.reload == Reload::Keep {
+            template.role = Role::Held;
+            template.reason = Some(reason);
+            self.forget_births(key);
+        } else {
             self.dismiss_template(key, reason);
         }
     }
@@ -327,7 +375,7 @@ impl Supervisor<'_> {
             let pid = self.processes.get(&key).map_or(0, |template| template.process.pid());
             let why =
                 format!("template {pid} has forked no process within {} s", FORK_LIMIT.as_secs());
-            self.kill_template(key, &format!("WSGI0352: {why} and is killed"));
+            self.kill_template(key, &format!("WSGI0372: {why} and is killed"));
             self.start_failed(group, set, &why);
         }
         let overdue: Vec<u32> = self
