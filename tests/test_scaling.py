@@ -84,6 +84,37 @@ def test_waiting_requests_make_it_grow_and_idleness_shrink(server_factory, tmp_p
     assert server.find_log("which gets 1 more processes")
 
 
+SLOW_TO_LOAD = """
+import os
+import time
+
+time.sleep(2)
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % os.getpid()]
+"""
+
+
+def test_waiting_request_is_not_bound_to_a_busy_process(server_factory, tmp_path_for_server):
+    """It takes the process that is started for it, though that takes a while to be ready."""
+    server = server_factory(start=False)
+    server.write("apps/slow.wsgi", SLOW_TO_LOAD)
+    server.configure(f"""
+{with_options("processes=1-2 threads=1")}
+WSGIImportScript ${{APPS}}/slow.wsgi process-group=main application-group=%{{GLOBAL}}
+""")
+    server.start()
+    held = HeldRequest(server, tmp_path_for_server)
+    busy = held.pid
+    response = server.get("/pid")
+    assert response.status == 200
+    assert int(response.body) != busy
+    held.release()
+    assert held.result().status == 200
+
+
 def test_busy_process_is_not_retired(server_factory, tmp_path_for_server):
     server = server_factory(with_options("processes=1-3 threads=1 inactivity-timeout=1"))
     held = [HeldRequest(server, tmp_path_for_server) for _ in range(3)]

@@ -109,7 +109,8 @@ pub(crate) struct Need<'n> {
 }
 
 /// Longest wait for a thread before a request joins the queue of a process, where another process may
-/// become free earlier.
+/// become free earlier. While further processes are on their way it waits as long as for a full queue:
+/// who has joined one stays there, though it may be the queue of a process that is busy for long.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Longest sleep before a request that waits for a thread looks by itself. Whoever ends a request
@@ -175,7 +176,7 @@ pub(crate) fn choose<'a>(
             if has_thread
                 && (wait.has_waited() || seen.least + 1 >= threads)
                 && wait.is_worth_while(group, &seen)
-                && !wait.is_over()
+                && !wait.is_over(group, &seen)
                 && region.load(index) > threads
             {
                 drop(chosen);
@@ -321,8 +322,13 @@ impl Wait {
     }
 
     /// Whether it has waited long enough to join the queue of a process that is not free.
-    fn is_over(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() >= MOMENT)
+    fn is_over(&self, group: &Group, seen: &Seen) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= Self::patience(group, seen))
+    }
+
+    fn patience(group: &Group, seen: &Seen) -> Duration {
+        let longest = Duration::from_secs(group.options.connect_timeout.into());
+        if seen.starting > 0 || Self::may_grow(group, seen) { longest } else { MOMENT.min(longest) }
     }
 
     /// Whether another process may be free earlier than one whose threads are busy. Where there is one
@@ -356,7 +362,7 @@ impl Wait {
         let limit = if is_full {
             Duration::from_secs(group.options.connect_timeout.into())
         } else if self.is_worth_while(group, seen) {
-            MOMENT
+            Self::patience(group, seen)
         } else {
             return Ok(false);
         };
