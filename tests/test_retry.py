@@ -53,7 +53,7 @@ def test_idempotent_request_is_sent_to_another_process(server_factory, attempts,
     assert first != second
     if method != "HEAD":
         assert int(response.body) == second
-    server.expect_log(rf"WSGI0340: .*\(pid {first}\) was killed by signal 9.* 1 of 2", count=1)
+    server.expect_log(rf"WSGI0327: .*\(pid {first}\) was killed by signal 9.* 1 of 2", count=1)
     server.expect_log("WSGI0303.*1 request was running: [A-Z]+ /die-at-first;", count=1)
 
 
@@ -80,7 +80,7 @@ def test_request_that_kills_every_process_is_given_up(server_factory, attempts):
     assert ask(server, attempts, 99, method="GET").status == 502
     assert len({pid for pid, _ in lines(attempts)}) == len(lines(attempts)) == 3
     assert server.get("/pid").status == 200
-    server.expect_log("WSGI0340", count=2)
+    server.expect_log("WSGI0327", count=2)
     server.expect_log("WSGI0146", count=1)
     server.expect_log("WSGI0303", count=3)
 
@@ -90,7 +90,7 @@ def test_small_body_goes_along(server_factory, attempts):
     response = ask(server, attempts, 1, "&read=1", method="PUT", body=b"x" * 20_000)
     assert response.status == 200
     assert [length for _, length in lines(attempts)] == [20_000, 20_000]
-    server.expect_log("WSGI0340", count=1)
+    server.expect_log("WSGI0327", count=1)
     server.expect_log("WSGI0303", count=1)
 
 
@@ -110,7 +110,7 @@ def test_body_that_was_not_read_does(server_factory, attempts):
     response = ask(server, attempts, 1, method="PUT", body=b"x" * (8 << 20))
     assert response.status == 200
     assert len(lines(attempts)) == 2
-    server.expect_log("WSGI0340", count=1)
+    server.expect_log("WSGI0327", count=1)
     server.expect_log("WSGI0303", count=1)
 
 
@@ -152,4 +152,15 @@ def test_no_get_fails_while_processes_are_killed(server_factory):
         client.result()
     assert len(set(answered)) > 5
     server.expect_log("WSGI0303.*signal 9")
-    server.tolerate_log("WSGI0340")
+    server.tolerate_log("WSGI0327")
+
+
+def test_request_that_is_too_slow_is_not_sent_again(server_factory):
+    server = server_factory("""
+WSGIDaemonProcess main threads=1 request-timeout=1 shutdown-timeout=1 retry=idempotent
+WSGIScriptAlias / ${APPS}/takes-time/app.wsgi process-group=main application-group=%{GLOBAL}
+""")
+    assert server.get("/sleep/60").status == 504
+    server.expect_log("WSGI0340: 'GET /sleep/60 .*the process is to be replaced", count=1)
+    server.tolerate_log(r'WSGI0340: stack|WSGI0309|process_stopping|\] (?:  File "|    \S)')
+    server.expect_log("WSGI0328", count=1)

@@ -30,6 +30,8 @@ pub(crate) struct Chosen<'a> {
     pub(crate) serial: u32,
     /// Its process id.
     pub(crate) pid: u32,
+    /// When it was chosen.
+    pub(crate) since: Instant,
 }
 
 impl<'a> Chosen<'a> {
@@ -46,7 +48,7 @@ impl<'a> Chosen<'a> {
             group.region().begin(process, block, need.ignores_activity);
         }
         let pid = group.region().process(process).map_or(0, |process| process.pid());
-        Self { group, set, block, process, serial, pid }
+        Self { group, set, block, process, serial, pid, since: Instant::now() }
     }
 
     /// Whether the process has ended, as the supervisor says.

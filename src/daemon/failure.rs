@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use mod_wsgi_protocol::cause::{Cause, End};
+use mod_wsgi_protocol::control::Reason;
 
 use super::choice::{Chosen, Unavailable};
 use super::connection::Failure;
@@ -137,14 +138,22 @@ pub(super) fn broken(
     }
     let waiting = responder.is_waiting();
     let cause = match failure {
-        Failure::Closed => chosen.cause_of_end(MOMENT).map(words),
+        Failure::Closed => chosen.cause_of_end(MOMENT),
         Failure::TimedOut | Failure::System(_) | Failure::Protocol(_) => None,
     };
     let process = format!("WSGI daemon process '{name}' (pid {pid})");
-    let (status, text) = match (failure, cause) {
+    let is_too_slow = cause.is_some_and(|cause| is_too_slow(task, chosen, cause));
+    let (status, text) = match (failure, cause.map(words)) {
         (Failure::TimedOut, _) if waiting => {
             (504, format!("WSGI0145: Timeout when reading response headers from {process}"))
         }
+        (Failure::Closed, Some(cause)) if waiting && is_too_slow => (
+            504,
+            format!(
+                "WSGI0328: This request ran for more than {} s (request-timeout): {process} {cause}",
+                task.group.options.request_timeout
+            ),
+        ),
         (Failure::Closed, Some(cause)) if waiting => {
             (502, format!("WSGI0146: {process} {cause} while it ran this request"))
         }
@@ -172,6 +181,12 @@ pub(super) fn broken(
     if waiting { status } else { responder.finish(0) }
 }
 
+/// Whether the process was ended because a request took too long, and it was this one.
+pub(super) fn is_too_slow(task: &Task<'_, '_>, chosen: &Chosen<'_>, cause: Cause) -> bool {
+    let limit = Duration::from_secs(task.group.options.request_timeout.into());
+    cause.reason == Some(Reason::RequestTimeout) && chosen.since.elapsed() >= limit
+}
+
 /// "was killed by signal 11 (SIGSEGV)", and why it was to leave, if it was.
 pub(super) fn words(cause: Cause) -> String {
     let end = match cause.end {
@@ -187,8 +202,6 @@ pub(super) fn words(cause: Cause) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mod_wsgi_protocol::control::Reason;
-
     use super::*;
 
     #[test]

@@ -45,12 +45,14 @@ impl Retries {
             return false;
         }
         let cause = chosen.cause_of_end(CERTAINTY);
-        if cause.is_none() && !chosen.is_gone() {
+        if (cause.is_none() && !chosen.is_gone())
+            || cause.is_some_and(|cause| failure::is_too_slow(task, chosen, cause))
+        {
             return false;
         }
         self.count += 1;
         let text = format!(
-            "WSGI0340: WSGI daemon process '{}' (pid {}) {} while it ran this request, which is sent to another process (retry=idempotent, {} of {MOST})",
+            "WSGI0327: WSGI daemon process '{}' (pid {}) {} while it ran this request, which is sent to another process (retry=idempotent, {} of {MOST})",
             task.group.label(),
             chosen.pid,
             cause.map_or_else(|| "ended".to_owned(), failure::words),
