@@ -90,7 +90,8 @@ def said(server) -> tuple[str, int]:
 )
 def test_keep_goes_on_with_the_old_code(serving, options, groups):
     server = serving(f"reload=keep {options}", groups=groups)
-    wait_until(lambda: server.find_log("is ready"), "a process to be ready")
+    count = 2 if "processes=2" in options else 1
+    wait_until(lambda: len(server.find_log("is ready")) == count, "all processes to be ready")
     before = {said(server) for _ in range(10)}
     change(server, "site/app.wsgi", "this is no Python\n")
     for _ in range(10):

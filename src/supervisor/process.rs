@@ -106,6 +106,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) idleness: Idleness,
     /// Why it is to be replaced when its turn comes.
     pub(crate) wish: Option<Reason>,
+    /// It was told to go on with its old code, and gets requests when it has said that it does.
+    pub(crate) is_keeping: bool,
     /// It has served twice as many requests as it should, and gets no more while another starts.
     pub(crate) is_exhausted: bool,
     /// When it is killed if it is still there.

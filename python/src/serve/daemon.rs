@@ -167,6 +167,8 @@ impl<'a> Daemon<'a> {
             Happening::Keep(modified) => {
                 script::keep(modified);
                 self.shared.forget_reason(Reason::ScriptChanged);
+                // From now on no request is rejected for that change.
+                self.shared.tell(Control::Ready, Reason::Supervisor);
             }
             Happening::Orphaned if self.leaving.is_none() => {
                 log::process(Level::Info, "the supervisor is gone: this daemon process leaves");

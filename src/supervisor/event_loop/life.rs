@@ -303,6 +303,7 @@ impl Supervisor<'_> {
                 role: Role::Starting,
                 reason: None,
                 wish: None,
+                is_keeping: false,
                 is_exhausted: false,
                 idleness: Idleness::new(Instant::now()),
                 kill_at: None,
@@ -353,6 +354,7 @@ impl Supervisor<'_> {
         match process.role {
             Role::Starting => {}
             Role::Importing => return self.template_is_ready(key),
+            Role::Serving if process.is_keeping => return self.keeps_on(key),
             _ => return,
         }
         process.role = Role::Serving;

@@ -20,6 +20,9 @@ use crate::supervisor::process::{self, Role};
 /// How long processes stand by after a script has changed.
 const STANDBY: Duration = Duration::from_secs(60);
 
+/// Processes of a set that may be leaving, beside as many as it has, while another is replaced.
+const LEAVING: usize = 4;
+
 /// How often it is looked at what processes have in memory.
 const WEIGHING: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,8 @@ impl Supervisor<'_> {
     pub(super) fn advance_replacement(&mut self, group: usize, set: usize) {
         let census = self.census(group, set);
         let wanted = self.sets[group][set].wanted as usize;
-        if census.outgoing + census.starting + census.held > 0 || census.draining > wanted {
+        if census.outgoing + census.starting + census.held > 0 || census.draining > wanted + LEAVING
+        {
             return;
         }
         let turn = self
@@ -235,15 +239,9 @@ impl Supervisor<'_> {
             let Some(process) = self.processes.get_mut(&key) else { continue };
             process.role = if process.is_template { Role::Template } else { Role::Serving };
             process.reason = None;
+            process.is_keeping = true;
             let _ = socket::send_message(process.control.as_fd(), &message);
-            if let Some(published) = plan.group.region().process(process.slot) {
-                published.publish(ProcessState::Ready);
-            }
         }
-        if let Some(published) = plan.group.region().set(set as u32) {
-            published.count_release();
-        }
-        plan.group.announce();
         log::server(
             plan.server,
             Level::Error,
@@ -253,6 +251,20 @@ impl Supervisor<'_> {
             ),
         );
         true
+    }
+
+    /// A process goes on with its old code, and rejects no request for the change any more.
+    pub(super) fn keeps_on(&mut self, key: u32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.is_keeping = false;
+        let group = &self.plans[process.group].group;
+        if let Some(published) = group.region().process(process.slot) {
+            published.publish(ProcessState::Ready);
+        }
+        if let Some(published) = group.region().set(process.set) {
+            published.count_release();
+        }
+        group.announce();
     }
 
     /// Stops a process that has not served.
