@@ -143,6 +143,10 @@ def configuration(contestant, httpd, user, options, root, port):
         "LogLevel warn",
     ]
     scenarios = [each for each in chosen_scenarios(options) if serves(contestant, each)]
+    for scenario in scenarios:
+        if scenario.sends_file:
+            both = "EnableSendfile On" + ("\nWSGIEnableSendfile On" if contestant.mode else "")
+            lines.append(f"<Location /{scenario.name}>\n{both}\n</Location>")
     if contestant.module == "static":
         for scenario in scenarios:
             lines.append(f'Alias /{scenario.name} "{root.parent}/files/{scenario.file}"')

@@ -26,6 +26,8 @@ class Scenario:
     """Bytes of the body of each request; 0 is GET."""
     file: str = ""
     """Name of a file with the body, which is made in ../files, as the scripts see it."""
+    sends_file: bool = False
+    """Whether the kernel may send files: EnableSendfile, and WSGIEnableSendfile of WSGI's."""
 
 
 LARGE = 100 * 1000 * 1000
@@ -41,6 +43,16 @@ SCENARIOS = (
         connections=(1, 4),
         is_download=True,
         file="large.bin",
+    ),
+    Scenario(
+        "sendfile",
+        "file.wsgi",
+        b"0123456789abcdef" * (LARGE // 16),
+        floor="httpd static",
+        connections=(1, 4),
+        is_download=True,
+        file="large.bin",
+        sends_file=True,
     ),
     Scenario("stream", "stream.wsgi", b"x" * BLOCK * 160, connections=(1, 4), is_download=True),
     Scenario("post-64k", "post.wsgi", b"65536", connections=(16,), posted=64 << 10),
