@@ -188,6 +188,37 @@ def test_priority(server_factory):
     assert limits(server_factory, "cpu-priority=5")["nice"] == 5
 
 
+@pytest.mark.root_only("the user of the processes must have no others")
+@pytest.mark.ours_only("mod_wsgi has no process-limit=")
+def test_fork_bomb(server_factory):
+    """The user is one that runs nothing else. The group goes on, and so does its neighbour."""
+    server = server_factory("""
+WSGIDaemonProcess bomb user=games process-limit=40 threads=2 home=/
+WSGIDaemonProcess other threads=2
+WSGIScriptAlias /bomb ${APPS}/forks-without-end/app.wsgi process-group=bomb application-group=%{GLOBAL}
+WSGIScriptAlias /pid ${APPS}/pid/app.wsgi process-group=bomb application-group=%{GLOBAL}
+WSGIScriptAlias /other ${APPS}/pid/app.wsgi process-group=other application-group=%{GLOBAL}
+""")
+    before = server.get("/pid").text
+    assert 5 < int(server.get("/bomb").text) < 40
+    assert server.get("/pid").text == before
+    assert server.get("/other").status == 200
+
+
+@pytest.mark.ours_only("mod_wsgi does not say why")
+def test_end_by_the_limit_on_the_processors_time_is_told(server_factory):
+    server = server_factory("""
+WSGIDaemonProcess main threads=1 cpu-time-limit=1 shutdown-timeout=0 graceful-timeout=60
+WSGIScriptAlias / ${APPS}/takes-time/app.wsgi process-group=main application-group=%{GLOBAL}
+""")
+    assert server.get("/compute/60").status == 502
+    server.expect_log(
+        r"WSGI0309: .*SIGKILL\\) \\(it used 2\\.\\d s .* cpu-time-limit is 1\\.0 s\\)|WSGI0303: .*SIGKILL\\) \\(it used .* cpu-time-limit is 1\\.0 s\\)"
+    )
+    server.expect_log("WSGI014[67]: .*SIGKILL")
+    server.tolerate_log("process_stopping")
+
+
 # Root directory
 
 

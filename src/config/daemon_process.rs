@@ -117,6 +117,8 @@ pub(crate) struct Options {
     pub(crate) memory_limit: u64,
     /// `virtual-memory-limit=`, bytes; 0 is unlimited.
     pub(crate) virtual_memory_limit: u64,
+    /// `process-limit=`; 0 is httpd's.
+    pub(crate) process_limit: u64,
     /// `connect-timeout=`, seconds.
     pub(crate) connect_timeout: u32,
     /// `socket-timeout=`, seconds; 0 is httpd's `Timeout`.
@@ -203,6 +205,7 @@ impl Default for Options {
             cpu_priority: 0,
             memory_limit: 0,
             virtual_memory_limit: 0,
+            process_limit: 0,
             connect_timeout: 15,
             socket_timeout: 0,
             queue_timeout: 0,
@@ -505,6 +508,14 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         meaning: "RLIMIT_AS of the processes, in bytes",
         setter: Setter::Integer(0, i64::MAX, |options, value| {
             options.virtual_memory_limit = u64::try_from(value).unwrap_or(0);
+        }),
+    },
+    DaemonOption {
+        name: "process-limit",
+        default: "0 (httpd's)",
+        meaning: "RLIMIT_NPROC of the processes: how many processes and threads their user may have in all before they can start no more",
+        setter: Setter::Integer(0, i64::MAX, |options, value| {
+            options.process_limit = u64::try_from(value).unwrap_or(0);
         }),
     },
     DaemonOption {

@@ -75,17 +75,30 @@ impl PidFd {
 
     /// Takes the exit of a child that has ended; None when it has not, or is not our child.
     pub(crate) fn reap(&self) -> Option<Exit> {
+        self.reap_with_time().map(|(exit, _)| exit)
+    }
+
+    /// As [`Self::reap`], and how much of the processor's time it and its children had.
+    pub(crate) fn reap_with_time(&self) -> Option<(Exit, Duration)> {
         let mut status = 0;
-        // SAFETY: waitpid writes one integer.
-        let pid = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) };
+        // SAFETY: an all-zero rusage is valid.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: wait4 writes one integer and one structure.
+        let pid = unsafe { libc::wait4(self.pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
         if pid != self.pid {
             return None;
         }
-        if libc::WIFSIGNALED(status) {
-            Some(Exit::Signal(libc::WTERMSIG(status), libc::WCOREDUMP(status)))
+        let time = |time: libc::timeval| {
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            Duration::from_secs(seconds)
+                + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+        };
+        let exit = if libc::WIFSIGNALED(status) {
+            Exit::Signal(libc::WTERMSIG(status), libc::WCOREDUMP(status))
         } else {
-            Some(Exit::Status(libc::WEXITSTATUS(status)))
-        }
+            Exit::Status(libc::WEXITSTATUS(status))
+        };
+        Some((exit, time(usage.ru_utime) + time(usage.ru_stime)))
     }
 
     /// Waits for its end. Returns false when the time is over first.
@@ -251,6 +264,8 @@ pub(crate) enum Resource {
     Data,
     /// RLIMIT_AS, bytes.
     AddressSpace,
+    /// RLIMIT_NPROC: processes and threads of the user.
+    Processes,
 }
 
 /// Limits this process, and what it executes.
@@ -260,6 +275,7 @@ pub(crate) fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<
         Resource::Cpu => libc::RLIMIT_CPU,
         Resource::Data => libc::RLIMIT_DATA,
         Resource::AddressSpace => libc::RLIMIT_AS,
+        Resource::Processes => libc::RLIMIT_NPROC,
     };
     // SAFETY: setrlimit reads one structure.
     check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)

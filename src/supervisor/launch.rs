@@ -249,8 +249,8 @@ fn set_groups(identity: &Identity) -> Result<(), String> {
 /// Last, as what comes before the interpreter must not be what they hit.
 fn set_limits(plan: &Plan<'_>) {
     let options = &plan.group.options;
-    let cpu = u64::from(options.cpu_time_limit);
-    let killed_at = cpu + 1 + u64::from(options.shutdown_timeout);
+    let (cpu, killed_at) =
+        plan.cpu_limits().map_or((0, 0), |(limit, kill)| (limit.as_secs(), kill.as_secs()));
     for (id, option, resource, soft, hard) in [
         ("WSGI0076", "cpu-time-limit", Resource::Cpu, cpu, killed_at),
         ("WSGI0077", "memory-limit", Resource::Data, options.memory_limit, options.memory_limit),
@@ -260,6 +260,13 @@ fn set_limits(plan: &Plan<'_>) {
             Resource::AddressSpace,
             options.virtual_memory_limit,
             options.virtual_memory_limit,
+        ),
+        (
+            "WSGI0329",
+            "process-limit",
+            Resource::Processes,
+            options.process_limit,
+            options.process_limit,
         ),
     ] {
         if soft == 0 {

@@ -6,6 +6,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mod_wsgi_protocol::settings::{self, Settings};
 
@@ -106,6 +107,15 @@ impl Plan<'_> {
 }
 
 impl<'a> Plan<'a> {
+    /// The processor's time at which a process is told to leave, and that at which the kernel kills
+    /// it; None without `cpu-time-limit=`.
+    pub(crate) fn cpu_limits(&self) -> Option<(Duration, Duration)> {
+        let options = &self.group.options;
+        let limit = Duration::from_secs(options.cpu_time_limit.into());
+        let more = Duration::from_secs(1) + Duration::from_secs(options.shutdown_timeout.into());
+        (!limit.is_zero()).then(|| (limit, limit + more))
+    }
+
     /// The plan of a group. `is_root` tells whether privileges can be dropped.
     ///
     /// # Errors

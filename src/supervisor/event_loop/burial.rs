@@ -60,9 +60,8 @@ impl Supervisor<'_> {
 
     /// A process has ended: tells how, and makes room for the next.
     pub(super) fn bury(&mut self, key: u32) {
-        let Some(exit) = self.processes.get(&key).and_then(|process| process.process.reap()) else {
-            return;
-        };
+        let ended = self.processes.get(&key).and_then(|process| process.process.reap_with_time());
+        let Some((exit, time)) = ended else { return };
         let mut running = (Vec::new(), 0);
         if let Some(process) = self.processes.get(&key) {
             let group = &self.plans[process.group].group;
@@ -100,10 +99,18 @@ impl Supervisor<'_> {
         let (pid, name, kind) = (process.process.pid(), plan.group.label(), process.kind());
         let life = process::age(process.started.elapsed());
         let is_from_outside = matches!(exit, Exit::Signal(libc::SIGKILL, _)) && !process.is_killed;
+        let limit =
+            plan.cpu_limits().filter(|(_, killed_at)| is_from_outside && time >= *killed_at);
         let memory = if is_from_outside { self.memory_kills.explain() } else { None };
-        let cause = match memory {
-            Some(memory) => format!("{} ({memory})", process::cause(exit)),
-            None => process::cause(exit),
+        let cause = match (limit, memory) {
+            (Some((limit, _)), _) => format!(
+                "{} (it used {} of the processor's time, and cpu-time-limit is {})",
+                process::cause(exit),
+                process::age(time),
+                process::age(limit)
+            ),
+            (None, Some(memory)) => format!("{} ({memory})", process::cause(exit)),
+            (None, None) => process::cause(exit),
         };
         match process.role {
             Role::Draining if exit == Exit::Status(0) => log::server(
