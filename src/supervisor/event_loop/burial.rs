@@ -25,6 +25,9 @@ const QUICK_DEATH: Duration = Duration::from_secs(1);
 /// Quick deaths, one after the other, that are answered by a new process without a pause.
 const QUICK_DEATHS: u32 = 3;
 
+/// By how much the kernel's account of a process's time may be behind what it limits by.
+const COARSENESS: Duration = Duration::from_millis(200);
+
 impl Supervisor<'_> {
     pub(super) fn hear_output(&mut self, key: u32, which: usize) {
         let Some(process) = self.processes.get_mut(&key) else { return };
@@ -99,8 +102,9 @@ impl Supervisor<'_> {
         let (pid, name, kind) = (process.process.pid(), plan.group.label(), process.kind());
         let life = process::age(process.started.elapsed());
         let is_from_outside = matches!(exit, Exit::Signal(libc::SIGKILL, _)) && !process.is_killed;
-        let limit =
-            plan.cpu_limits().filter(|(_, killed_at)| is_from_outside && time >= *killed_at);
+        let limit = plan
+            .cpu_limits()
+            .filter(|(_, killed_at)| is_from_outside && time + COARSENESS >= *killed_at);
         let memory = if is_from_outside { self.memory_kills.explain() } else { None };
         let cause = match (limit, memory) {
             (Some((limit, _)), _) => format!(
