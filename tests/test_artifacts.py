@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that were built, and what loading them costs httpd."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +108,17 @@ def test_httpd_loads_the_module(server_factory, module_under_test):
         capture_output=True, text=True, check=True, env=server.environment,
     )  # fmt: skip
     assert "wsgi_module (shared)" in result.stdout
+
+
+@pytest.mark.ours_only("about our own README")
+def test_readme_has_every_number_of_the_log_once():
+    """Those that are new, that is: the others are mod_wsgi's."""
+    repository = Path(__file__).parent.parent
+    sources = [*repository.glob("src/**/*.rs"), *repository.glob("python/src/**/*.rs")]
+    assert sources
+    number = re.compile(r"WSGI03\d\d")
+    used = {found for source in sources for found in number.findall(source.read_text())}
+    readme = (repository / "README.md").read_text()
+    table = [line for line in readme.splitlines() if line.startswith("| WSGI")]
+    listed = [found for line in table for found in number.findall(line.split("|")[1])]
+    assert sorted(listed) == sorted(used)
