@@ -64,7 +64,8 @@ test-unit: ## Only the unit tests
 .PHONY: test-python
 test-python: test-venv ## Only the tests of the Python side without httpd, on every interpreter that is found
 	@cargo build --release -p mod_wsgi_python --lib --example embedded_host
-	@target/test-venv/bin/python -m pytest -q python/tests
+	@MOD_WSGI_PYTHON_LIBRARY="$(CARGO_TARGET_DIR)/release/libmod_wsgi_python.so" \
+	    target/test-venv/bin/python -m pytest -q python/tests
 
 .PHONY: test-e2e
 test-e2e: test-venv ## Only the end-to-end tests, with the modules as they were built last
