@@ -23,6 +23,7 @@ use crate::interp::{Outcome, Seat, clear_exception};
 use crate::log::{self, Level};
 use crate::os::{self, Listener, Signal, SignalPipe};
 use crate::script;
+use crate::wsgi::leave_if_forked;
 
 /// What a connection takes before the httpd child has read, in bytes, unless `send-buffer-size` says
 /// otherwise. The kernel doubles it, so that a few blocks of 64 KiB are under way, and takes memory
@@ -341,6 +342,7 @@ impl<'a> Daemon<'a> {
                 api::process_stopping(py, reason);
                 clear_exception(py);
             });
+            leave_if_forked();
         };
         publish(self.seat);
         let interpreters = &self.shared.interpreters;

@@ -35,6 +35,10 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
         .map_err(system("no thread for the supervisor"))?;
     shared.set_ready();
     start::run_services(seat, &shared.settings);
+    if os::is_forked_child() {
+        // A process that the script has forked ends as one of any program does; its parent goes on.
+        return Ok(Outcome::Finish);
+    }
     shared.tell(Control::Leaving, Reason::ServiceEnded);
     monitor.limit(limit(&shared), "the end of Python's exit functions");
     shared.attendants.stop();

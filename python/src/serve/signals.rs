@@ -12,6 +12,7 @@ use super::shared::Shared;
 use crate::api;
 use crate::interp::{clear_exception, guarded};
 use crate::os::Published;
+use crate::wsgi::leave_if_forked;
 
 /// Tells applications of signals, one after the other.
 #[derive(Default)]
@@ -57,6 +58,7 @@ fn run(shared: &Shared, signals: &Receiver<Published>) {
                     api::process_signal(py, signal);
                     clear_exception(py);
                 });
+                leave_if_forked();
             }
         });
     }

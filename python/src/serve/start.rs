@@ -19,7 +19,7 @@ use crate::interp::{Attached, Exception, Seat, clear_exception};
 use crate::log::{self, Level};
 use crate::os::{self, Listener, Received, SharedMemory, Socket};
 use crate::script::{self, Occasion};
-use crate::wsgi::ScriptContext;
+use crate::wsgi::{ScriptContext, leave_if_forked};
 
 /// Why a daemon process can not start.
 #[derive(Debug)]
@@ -177,6 +177,7 @@ pub(super) fn run_signal_handlers(seat: &Seat) {
             log::process(Level::Error, &format!("a Python signal handler failed\n{text}"));
         }
     });
+    leave_if_forked();
 }
 
 /// Loads these scripts, each in the interpreter of its group; whether all of them could be.
@@ -197,6 +198,7 @@ pub(crate) fn preload(
         };
         let context = context(preload, settings);
         all &= visit.seat().attach(|py| script::preload(py, &context, occasion));
+        leave_if_forked();
     }
     all
 }

@@ -106,8 +106,8 @@ fn this_thread() -> usize {
 const SMALL: usize = 64 << 10;
 
 /// Ends a child that the application forked and that has come back from the application: the
-/// response is the business of its parent.
-pub(super) fn leave_if_forked() {
+/// response, and all else that mod_wsgi does, is the business of its parent.
+pub(crate) fn leave_if_forked() {
     if os::is_forked_child() {
         let text = "a process that the application forked returned into mod_wsgi, and was ended: \
                     it should have called os._exit()";

@@ -14,6 +14,7 @@ use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, ITERATE_ITSELF, Method, MethodDefinition,
     NativeClassDefinition, Object, PyResult, Raised, SlotDefinition, This, method, next_item,
 };
+use crate::os;
 
 /// The object in the environ.
 pub(crate) struct Input {
@@ -41,8 +42,18 @@ impl Input {
             return Err(request_is_over(py));
         };
         let body = &mut state.body;
-        let found =
-            if ready(body) { find(body, exchange) } else { py.detach(|| find(body, exchange)) };
+        let found = if ready(body) {
+            find(body, exchange)
+        } else if os::is_forked_child() {
+            // Its question, and what httpd says to it, would get between the frames of its parent.
+            return Err(py.raise(
+                Class::Os,
+                "mod_wsgi request data read error: a forked process reads only what its parent \
+                 had received",
+            ));
+        } else {
+            py.detach(|| find(body, exchange))
+        };
         match found {
             Ok(count) => {
                 let unread = body.unread();

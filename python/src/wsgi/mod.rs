@@ -20,7 +20,7 @@ mod ssl;
 mod stream;
 
 pub(crate) use adapter::Adapter;
-pub(crate) use call::{Call, Inside, current_call, current_call_in};
+pub(crate) use call::{Call, Inside, current_call, current_call_in, leave_if_forked};
 pub(crate) use environ::Template;
 pub(crate) use failure::{ScriptContext, is_logged, log_entry, log_exception, log_text};
 pub(crate) use input::Input;

@@ -265,6 +265,7 @@ impl<'py> Run<'_, 'py> {
             Ok(result) => self.respond(constants, &result),
             Err(Raised) => self.failure(constants),
         };
+        leave_if_forked();
         api::request_finished(py, &environ);
         let head = &self.job.request.head;
         let moments = Moments {
