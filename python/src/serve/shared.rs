@@ -236,10 +236,16 @@ impl Shared {
         }
     }
 
-    /// Tells the supervisor that the process, which is to be replaced for that reason, has served
-    /// twice as many requests as it should.
-    pub(super) fn tell_exhausted(&self) {
-        self.send(&Control::Replace.encode_with(Reason::MaximumRequests as u32, 1));
+    /// A request is over that stood so to `maximum-requests`: the supervisor is told where that means
+    /// something to it.
+    pub(super) fn act_on_quota(&self, quota: Quota) {
+        match quota {
+            Quota::Last => self.ask_for_replacement(Reason::MaximumRequests),
+            Quota::Exhausted => {
+                self.send(&Control::Replace.encode_with(Reason::MaximumRequests as u32, 1));
+            }
+            Quota::Within | Quota::Beyond => {}
+        }
     }
 
     /// The replacement that was asked for for this reason does not come: it may be asked for again.

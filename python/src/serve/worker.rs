@@ -142,9 +142,13 @@ impl Worker {
                     String::from_utf8_lossy(&settings.process_group),
                     settings.application_groups
                 );
+                shared.act_on_quota(quota);
                 return fail(&mut *exchange, daemon_start, 503, &text);
             }
-            Err(_) => return refuse(&request, daemon_start, &mut *exchange).is_ok(),
+            Err(_) => {
+                shared.act_on_quota(quota);
+                return refuse(&request, daemon_start, &mut *exchange).is_ok();
+            }
         };
         let mark_started = || {
             if let Some(slot) = shared.region.slot(request.head.slot) {
@@ -172,11 +176,7 @@ impl Worker {
             }
             Verdict::Rejected(Reject::Draining) | Verdict::Served => {}
         }
-        match quota {
-            Quota::Last => shared.ask_for_replacement(Reason::MaximumRequests),
-            Quota::Exhausted => shared.tell_exhausted(),
-            Quota::Within | Quota::Beyond => {}
-        }
+        shared.act_on_quota(quota);
         true
     }
 
