@@ -278,6 +278,33 @@ def test_sigusr1_asks_for_a_replacement_once_and_serves_on(start, hello):
     assert daemon.wait() == 0
 
 
+def test_a_request_without_interpreter_counts_for_maximum_requests(start, hello):
+    daemon = start(maximum_requests=2, interpreters=True, application_groups=1)
+    assert daemon.request(hello, group="one").body == b"hello"
+    assert daemon.request(hello, group="two").error == 503
+    assert daemon.told() == (REPLACE, 3)
+
+
+def test_a_subscriber_is_a_part_of_the_application(start, script):
+    app = script("""
+        import os
+        import mod_wsgi
+
+        @mod_wsgi.subscribe_events
+        def event(name, **payload):
+            if name == "request_started":
+                os._exit(3)
+
+        def application(environ, start_response):
+            pass
+    """)
+    daemon = start()
+    with daemon.connect() as connection:
+        connection.send_request(app, slot=0, mark=1)
+        assert daemon.wait() == 3
+    assert daemon.region.mark(0) == 1
+
+
 def test_maximum_requests_asks_for_a_replacement_and_serves_on(start, hello):
     daemon = start(maximum_requests=2)
     for _ in range(3):

@@ -79,7 +79,7 @@ pub(crate) struct Job<'a> {
     pub(crate) settings: &'a Settings,
     /// When this process took the request, µs since the epoch; 0 in embedded mode.
     pub(crate) daemon_start: i64,
-    /// Called immediately before the application.
+    /// Called immediately before the application, and those who have subscribed to its requests.
     pub(crate) mark_started: &'a dyn Fn(),
     /// The thread, and the number of the request, where `RequestTimeout` may be raised in it.
     pub(crate) interruptible: Option<(&'a Interruptible, u64)>,
@@ -255,8 +255,9 @@ impl<'py> Run<'_, 'py> {
         };
         let request_id = environ.entry(py, constants.names.request_id.get(py)).ok().flatten();
         api::register_request(py, &environ);
-        let application = api::request_started(py, &environ, application);
+        // Who has subscribed is a part of the application.
         (self.job.mark_started)();
+        let application = api::request_started(py, &environ, application);
         let measured = metrics::begin(self.thread_id);
         let result = application.call(py, [environ.borrow(), start_response.borrow()]);
         // The application's references are what keeps these from here on.
