@@ -175,8 +175,14 @@ impl<'a> Daemon<'a> {
                 log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
                 self.stop(Reason::Supervisor, timeout);
             }
-            // The socket stays readable: it must not be waited on again.
-            Happening::Orphaned => self.wait_without_supervisor(),
+            Happening::Orphaned => {
+                if self.draining.is_some() {
+                    // Nobody is there any more for whom its end would be too early.
+                    self.stop(Reason::Supervisor, timeout);
+                }
+                // The socket stays readable: it must not be waited on again.
+                self.wait_without_supervisor();
+            }
             Happening::Signal(Signal::Stop) => {
                 if self.leaving.is_none() {
                     self.shared.tell(Control::Leaving, Reason::ShutdownSignal);
