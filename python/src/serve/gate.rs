@@ -12,14 +12,14 @@ use super::interpreters::Visits;
 use super::shared::Shared;
 use super::start;
 use crate::interp::Seat;
-use crate::os::{self, Received, SignalPipe};
+use crate::os::{self, Received, Signal, SignalPipe};
 use crate::script::{self, Occasion};
 
 /// Prepares the process for requests; whether it shall take any.
 pub(super) fn pass(shared: &Shared, signals: &SignalPipe, seat: &Seat) -> bool {
     if shared.settings.stands_by {
         let before = start::path_files(seat);
-        if !is_told(shared, signals, Control::Begin) {
+        if !is_told(shared, signals, seat, Control::Begin) {
             return false;
         }
         if start::path_files(seat) != before {
@@ -40,7 +40,7 @@ pub(super) fn pass(shared: &Shared, signals: &SignalPipe, seat: &Seat) -> bool {
         return true;
     }
     shared.tell(Control::NotLoaded, Reason::NotLoaded);
-    is_told(shared, signals, Control::Serve)
+    is_told(shared, signals, seat, Control::Serve)
 }
 
 fn load(shared: &Shared, scripts: &[Preload], occasion: Occasion) -> bool {
@@ -69,16 +69,28 @@ pub(super) fn remembered(region: &Region<'_>, settings: &Settings) -> Vec<Preloa
     scripts.filter(|script| is_ours(script) && !settings.preload.contains(script)).collect()
 }
 
-/// Waits for a word of the supervisor; whether it is this one. Anything else, a signal among it, is
-/// the end of a process that does not serve yet.
-fn is_told(shared: &Shared, signals: &SignalPipe, word: Control) -> bool {
+/// Waits for a word of the supervisor; whether it is this one. Anything else, a signal that says that
+/// it is to leave among it, is the end of a process that does not serve yet.
+fn is_told(shared: &Shared, signals: &SignalPipe, seat: &Seat, word: Control) -> bool {
     loop {
         let waits = [Some(shared.control.descriptor()), Some(signals.descriptor())];
         match os::poll_readable(waits, None) {
-            Ok([true, _]) => {}
+            Ok([_, true]) => {
+                while let Some(signal) = signals.next() {
+                    match signal {
+                        Signal::Stop | Signal::Graceful | Signal::CpuTime => return false,
+                        // Scripts that did not load may have registered handlers.
+                        Signal::Python => start::run_signal_handlers(seat),
+                        // Those are for processes that serve.
+                        Signal::Published(_) => {}
+                    }
+                }
+                continue;
+            }
+            Ok([true, false]) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Ok([false, false]) => continue,
-            Ok([false, true]) | Err(_) => return false,
+            Err(_) => return false,
         }
         let mut message = [0; CONTROL_SIZE + 1];
         return match shared.control.receive(&mut message) {
