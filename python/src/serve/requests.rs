@@ -12,6 +12,10 @@ use super::running::RunningRequest;
 use super::shared::Shared;
 use crate::log::Level;
 
+/// Shortest pause between two looks for requests that have begun, µs: a limit below it is no reason
+/// to look all the time.
+const LEAST_PAUSE: u64 = 10_000;
+
 /// What was done about the request of one worker.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -42,7 +46,7 @@ impl Watch {
         };
         self.seen.resize(shared.workers.len(), Seen::default());
         // What begins later is due later than this.
-        let mut next = now.saturating_add(first);
+        let mut next = now.saturating_add(first.max(LEAST_PAUSE));
         for request in shared.requests() {
             let Some(seen) = self.seen.get_mut(request.worker) else { continue };
             if seen.request != request.began {
