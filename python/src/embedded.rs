@@ -14,6 +14,7 @@ use mod_wsgi_protocol::BUILD_ID;
 use mod_wsgi_protocol::embedded::{Host, Python};
 use mod_wsgi_protocol::frame::Kind;
 use mod_wsgi_protocol::request::Request;
+use mod_wsgi_protocol::response::Times;
 use mod_wsgi_protocol::settings::Settings;
 use once_cell::sync::OnceCell;
 
@@ -194,8 +195,10 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
     });
     if !served {
         let status = 500_u16.to_le_bytes();
+        let times = Times { daemon_start: 0, application: 0 }.encode();
+        let error = Frame { kind: Kind::Error, flags: 0, parts: [&status, &times] };
         // A client that is gone needs no answer.
-        let _ = exchange.send(&Frame { kind: Kind::Error, flags: 0, parts: [&status, &[]] }, 0);
+        let _ = exchange.send(&error, 0);
     }
 }
 

@@ -76,7 +76,11 @@ def request_metrics():
         "request_threads_maximum": maximum,
         "request_threads_started": sum(1 for thread in threads if thread[1]),
         "request_threads_active": sum(1 for thread in threads if thread[3] or thread[2]),
-        "capacity_utilization": sum(thread[3] for thread in threads) / 1e6 / period / maximum,
+        # A service has no threads for requests.
+        "capacity_utilization": sum(thread[3] for thread in threads)
+        / 1e6
+        / period
+        / max(maximum, 1),
         "request_count": numbers["completed"],
         "request_throughput": numbers["completed"] / period,
         "input_bytes": input_bytes,
