@@ -7,9 +7,10 @@ import select
 import signal
 import struct
 import time
+from pathlib import Path
 
 import pytest
-from daemon import DEADLINE, DRAIN, LEAVING, REPLACE, STOP
+from daemon import DEADLINE, DRAIN, LEAVING, NOT_LOADED, READY, REPLACE, SERVE, STOP, wait_for
 
 SHUTDOWN_SIGNAL, GRACEFUL_SIGNAL, MAXIMUM_REQUESTS, SCRIPT_CHANGED, SUPERVISOR = 1, 2, 3, 4, 5
 EVICTION_SIGNAL, RESTART_INTERVAL, INACTIVITY, REQUEST, STARTUP, DEADLOCK = 6, 7, 8, 9, 10, 11
@@ -339,7 +340,43 @@ def wait_for_request(daemon, slot=0):
         select.select([], [], [], 0.01)
 
 
+def test_a_drain_without_end_has_one_without_supervisor(start, app):
+    daemon = start(threads=2, shutdown_timeout=1)
+    with daemon.connect() as connection:
+        described(daemon, connection, app, "/sleep/60")
+        wait_for_request(daemon)
+        daemon.tell(DRAIN, 0)
+        # The end of the listener shows that it has heard that.
+        wait_for(lambda: not accepts(daemon))
+        daemon.control.close()
+        assert daemon.wait() == 1
+
+
+def accepts(daemon) -> bool:
+    try:
+        daemon.connect().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 # WSGISlowRequests
+
+
+def test_a_tiny_limit_keeps_nobody_busy(start, app):
+    daemon = start(slow_requests=1)
+    assert daemon.request(app, environ={"PATH_INFO": "/"}).body == b"whole"
+
+    def wakings() -> int:
+        for thread in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+            status = (thread / "status").read_text()
+            if "wsgi-monitor" in status:
+                return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status, re.M).group(1))
+        raise AssertionError("there is no monitor")
+
+    before = wakings()
+    assert told(daemon, 1) is None
+    assert wakings() - before < 1000
 
 
 def test_slow_requests_are_logged_twice(start, app):
@@ -465,7 +502,41 @@ def test_a_callback_of_a_signal_holds_nobody_up(start, script):
     assert "exit functions" in daemon.log()
 
 
+def test_signals_while_a_process_waits_for_a_word(start, script):
+    failing = script("""
+        import signal
+        signal.signal(signal.SIGALRM, lambda number, frame: print("handled"))
+        signal.raise_signal(signal.SIGALRM)
+        raise ValueError("not loaded")
+    """)
+    daemon = start(
+        wait=False,
+        keeps_old_code=True,
+        restrict_signal=False,
+        application_group=b"",
+        preload=((os.fsencode(failing), b""),),
+    )
+    assert daemon.told() == (NOT_LOADED, 15)
+    daemon.signal(signal.SIGHUP)
+    daemon.signal(signal.SIGALRM)
+    daemon.log("handled")
+    daemon.tell(SERVE)
+    assert daemon.told() == (READY, 5)
+    daemon.tell(STOP, 5)
+    assert daemon.wait() == 0
+
+
 # threads=0
+
+
+def test_metrics_of_a_service(start, script):
+    service = script("""
+        import mod_wsgi
+        mod_wsgi.start_recording_metrics()
+        print("used", mod_wsgi.request_metrics()["capacity_utilization"])
+    """)
+    daemon = start(threads=0, preload=((os.fsencode(service), b""),), application_group=b"")
+    assert "used 0.0" in daemon.log()
 
 
 def test_a_service_script_is_a_program(start, script):
