@@ -47,6 +47,14 @@ def test_process_that_grew_is_replaced(server_factory):
     )
 
 
+def test_name_of_a_process_does_not_hide_what_it_has(server_factory):
+    """The kernel keeps 15 bytes of it, of which the last is the first half of a character."""
+    server = server_factory(with_options("maximum-rss=120M display-name=(wsgi:abcdefgh\u00e9)"))
+    before = int(server.get("/grow?200").body)
+    wait_until(lambda: int(server.get("/pid").body) != before, "another process to answer")
+    assert len(server.find_log("in memory after")) == 1
+
+
 def test_process_that_did_not_grow_so_far_stays(server_factory):
     server = server_factory(with_options("maximum-rss=1G"))
     before = int(server.get("/grow?50").body)

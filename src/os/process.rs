@@ -211,10 +211,8 @@ pub(crate) fn new_session() -> io::Result<()> {
 
 /// Bytes that a process has in memory; None when it is gone.
 pub(crate) fn resident_memory(pid: libc::pid_t) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes << 10)
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    number_in_status::<u64>(&status, b"VmRSS:").and_then(|kibibytes| kibibytes.checked_mul(1 << 10))
 }
 
 /// This process's id.
@@ -355,14 +353,17 @@ pub(crate) fn user_of_child(pid: libc::pid_t) -> Option<u32> {
     user_in_status(&status, pid, own_pid())
 }
 
-/// As proc(5) has it: the kernel escapes line ends in the name, which is any text.
+/// The first number behind a name of /proc/PID/status, as proc(5) has it: the kernel escapes line ends
+/// in the name of the process, which is any bytes.
+fn number_in_status<N: std::str::FromStr>(status: &[u8], name: &[u8]) -> Option<N> {
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(name))?;
+    let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    std::str::from_utf8(words.next()?).ok()?.parse().ok()
+}
+
 fn user_in_status(status: &[u8], pid: libc::pid_t, parent: u32) -> Option<u32> {
-    let field = |name: &[u8]| -> Option<u32> {
-        let mut lines = status.split(|byte| *byte == b'\n');
-        let value = lines.find_map(|line| line.strip_prefix(name))?;
-        let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        std::str::from_utf8(words.next()?).ok()?.parse().ok()
-    };
+    let field = |name: &[u8]| number_in_status::<u32>(status, name);
     // The entry of a thread would be that of its process.
     let is_it = field(b"Tgid:") == u32::try_from(pid).ok() && field(b"PPid:") == Some(parent);
     field(b"Uid:").filter(|_| is_it)
@@ -384,6 +385,21 @@ pub(crate) fn ended_child() -> Option<libc::pid_t> {
 pub(crate) fn reap(child: libc::pid_t) {
     // SAFETY: waitpid takes integers and null.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
+/// Has this process killed when its parent ends, unless the program that it becomes says otherwise.
+/// For a process that will not change its user any more, which would undo it.
+///
+/// # Errors
+/// The parent has ended already.
+pub(crate) fn end_with_parent(parent: u32) -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
+    if std::os::unix::process::parent_id() == parent {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// Kills a child that cannot be watched, and takes its exit.
@@ -417,5 +433,8 @@ mod tests {
         assert_eq!(user_in_status(status, 8, 3), None);
         assert_eq!(user_in_status(status, 7, 4), None);
         assert_eq!(user_in_status(b"Tgid:\t7\nPPid:\t3\nUid:\tx\n", 7, 3), None);
+        // A name that was cut in the middle of a character.
+        let status = b"Name:\t(wsgi:abcdefgh\xc3\nVmRSS:\t   12345 kB\n";
+        assert_eq!(number_in_status::<u64>(status, b"VmRSS:"), Some(12345));
     }
 }
