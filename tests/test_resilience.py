@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -202,6 +203,94 @@ def test_restart_after_the_supervisor_was_killed(server_factory):
     kill_supervisor(server)
     server.graceful()
     assert server.get("/pid").status == 200
+
+
+@pytest.mark.ours_only("mod_wsgi has no supervisor")
+@pytest.mark.parametrize("retry", ["unstarted", "idempotent"])
+def test_running_request_survives_the_supervisor(server_factory, tmp_path_for_server, retry):
+    """Its process has `shutdown-timeout` for it, and nobody else is given the request meanwhile."""
+    server = server_factory(with_options(f"shutdown-timeout=30 retry={retry}"))
+    held = HeldRequest(server, tmp_path_for_server)
+    pid = held.pid
+    (supervisor,) = server.supervisors
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: set(server.supervisors) - {supervisor}, "another supervisor")
+    assert server.get("/pid").status == 200
+    # The child looks once a second whether the process is still there.
+    goes_on(lambda: not held.done, 2.5, "the request goes on")
+    held.release()
+    response = held.result()
+    assert (response.status, int(response.body)) == (200, pid)
+    server.expect_log("WSGI0312.*another one is started", count=1)
+
+
+LOADS_FOR_EVER = """
+import os
+import time
+
+with open({path!r}, "a") as file:
+    file.write("%d\\n" % os.getpid())
+time.sleep(1000)
+"""
+
+
+@pytest.mark.ours_only("mod_wsgi has no supervisor")
+@pytest.mark.parametrize("preload", ["on", "off"])
+def test_process_that_loads_for_ever_goes_with_the_supervisor(server_factory, preload):
+    server = server_factory(start=False)
+    path = server.write("started", "")
+    path.chmod(0o666)
+    server.write("apps/loads.wsgi", LOADS_FOR_EVER.format(path=str(path)))
+    server.configure(f"""
+WSGIDaemonProcess main preload={preload} startup-timeout=0 shutdown-timeout=1
+WSGIScriptAlias / ${{ROOT}}/apps/loads.wsgi process-group=main application-group=%{{GLOBAL}}
+""")
+    server.start()
+    process = Process.of(int(wait_until(path.read_text, "a process that loads")))
+    (supervisor,) = server.supervisors
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not process.runs, "the process to end")
+    server.tolerate_log("WSGI0307|WSGI0309|WSGI0312")
+
+
+# Debuggers
+
+TRACER = """
+import ctypes, sys
+SEIZE = 0x4206
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+if libc.ptrace(SEIZE, int(sys.argv[1]), None, None) != 0:
+    sys.exit("ptrace: %d" % ctypes.get_errno())
+print("attached", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.root_only("a process of another user is traced")
+@pytest.mark.ours_only("mod_wsgi has no supervisor")
+def test_process_that_ends_under_a_debugger(server_factory):
+    """The supervisor cannot bury it before the debugger lets go of it, and does not spin."""
+    server = server_factory(with_options(""))
+    pid = int(server.get("/pid").body)
+    (supervisor,) = server.supervisors
+    tracer = subprocess.Popen(
+        [sys.executable, "-c", TRACER, str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=end_with_parent,
+    )
+    with tracer:
+        assert tracer.stdout.readline() == b"attached\n"
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: Process.of(pid).state == "Z", "the process to end")
+        assert int(server.get("/pid").body) != pid
+        before = supervisor.processor_time
+        time.sleep(2)
+        assert supervisor.processor_time - before < 0.5
+        assert Process.of(pid).state == "Z"
+    wait_until(lambda: Process.of(pid) is None, "the process to be buried")
+    server.expect_log(f"WSGI0309: daemon process {pid} .* was killed by signal 9", count=1)
 
 
 # Requests inside of requests

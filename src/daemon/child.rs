@@ -130,13 +130,13 @@ impl Child {
         }
     }
 
-    /// Asks the supervisor for a set. Nothing is answered: the set appears.
-    pub(crate) fn want_set(&self, group: u32, name: &[u8], script: &[u8]) {
+    /// Asks the supervisor for a set. Nothing is answered: the set appears. False when it could not be
+    /// told, as it has not yet read what others said.
+    pub(crate) fn want_set(&self, group: u32, name: &[u8], script: &[u8]) -> bool {
         let message =
             Lease::WantSet { group, name: name.to_vec(), script: script.to_vec() }.encode();
-        if let Some(lease) = self.lease.lock().as_ref() {
-            let _ = socket::send_message(lease.as_fd(), &message);
-        }
+        let lease = self.lease.lock();
+        lease.as_ref().is_some_and(|lease| socket::send_message(lease.as_fd(), &message).is_ok())
     }
 
     /// Tells the supervisor that this child stops without waiting for its requests.

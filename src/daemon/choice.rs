@@ -14,6 +14,7 @@ use mod_wsgi_protocol::region::{ProcessState, Set, SetState};
 
 use super::{Child, Group};
 use crate::os::memory::{futex_wait, futex_wake_one};
+use crate::os::process;
 
 /// A process that was chosen; counted as one request in flight as long as this lives.
 #[derive(Debug)]
@@ -51,11 +52,13 @@ impl<'a> Chosen<'a> {
         Self { group, set, block, process, serial, pid, since: Instant::now() }
     }
 
-    /// Whether the process has ended, as the supervisor says.
+    /// Whether the process has ended. The supervisor says so, but one that began anew knows nothing of
+    /// the processes of the one before, which finish what they have.
     pub(crate) fn is_gone(&self) -> bool {
-        self.group.region().process(self.process).is_none_or(|process| {
-            process.serial() != self.serial || process.state() == ProcessState::Empty
-        })
+        let is_published = self.group.region().process(self.process).is_some_and(|process| {
+            process.serial() == self.serial && process.state() != ProcessState::Empty
+        });
+        !is_published && !process::exists(self.pid)
     }
 
     /// How the process ended: its connections close a moment before the supervisor can tell, for
@@ -170,7 +173,8 @@ pub(crate) fn choose<'a>(
                 continue;
             }
             let chosen = Chosen::new(group, child, place.set, index, serial, need);
-            if place.set.openings() != place.openings {
+            // An application could write there for ever.
+            if place.set.openings() != place.openings && Instant::now() < deadline {
                 continue;
             }
             let threads = group.options.threads.max(1);
@@ -199,7 +203,7 @@ pub(crate) fn choose<'a>(
             return Err(Unavailable::TimedOut);
         }
         if group.is_elastic() && seen.starting == 0 && (place.set.ask() || wait.has_asked) {
-            child.want_set(group.index, &set_name(need.application_group), need.script);
+            ask_for_more(group, child, place.set, need);
         }
         wait.has_asked = true;
         futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
@@ -253,8 +257,17 @@ fn find_set<'a>(
         if now >= deadline {
             return Err(Unavailable::TimedOut);
         }
-        child.want_set(group.index, &name, need.script);
+        // Where it cannot be told now, it is in a second.
+        let _ = child.want_set(group.index, &name, need.script);
         futex_wait(region.epoch(), epoch, (deadline - now).min(Duration::from_secs(1)));
+    }
+}
+
+/// Tells the supervisor that the set needs more processes; the next request that needs them does
+/// where this one cannot.
+fn ask_for_more(group: &Group, child: &Child, set: Set<'_>, need: Need<'_>) {
+    if !child.want_set(group.index, &set_name(need.application_group), need.script) {
+        set.forget_asked();
     }
 }
 
@@ -355,7 +368,7 @@ impl Wait {
         need: Need<'_>,
     ) -> Result<bool, Unavailable> {
         if Self::may_grow(group, seen) && place.set.ask() {
-            child.want_set(group.index, &set_name(need.application_group), need.script);
+            ask_for_more(group, child, place.set, need);
         }
         // The queues are in the daemon processes, which take every connection at once; what is
         // bounded is how many wait there. The kernel's queue holds one more than it is told.

@@ -15,8 +15,8 @@ use super::environment;
 use super::plan::{Identity, Plan};
 use crate::httpd::c_string;
 use crate::os::process::{
-    PidFd, Resource, arrange_descriptors, change_root, end_now, execute, fork, has_locale,
-    is_accessible, restore_descriptor_limit, set_limit, set_priority,
+    PidFd, Resource, arrange_descriptors, change_root, end_now, end_with_parent, execute, fork,
+    has_locale, is_accessible, own_pid, restore_descriptor_limit, set_limit, set_priority,
 };
 use crate::os::socket::{self, Address};
 use crate::os::{identity, pipe, set_nonblocking, signal};
@@ -96,6 +96,7 @@ pub(crate) fn launch(
 ) -> io::Result<Started> {
     let (Ends { control, stdout, stderr }, theirs) = connect(plan, address, settings)?;
     let null = std::fs::File::open("/dev/null")?;
+    let supervisor = own_pid();
     // SAFETY: the supervisor has one thread.
     let pid = unsafe {
         fork(|| {
@@ -109,7 +110,7 @@ pub(crate) fn launch(
             let listener = theirs.listener.as_ref();
             descriptors.extend(listener.map(|listener| (listener.as_fd(), inherited::LISTENER)));
             descriptors.extend(plan.library.descriptor().map(|file| (file, inherited::LIBRARY)));
-            become_interpreter(plan, &descriptors)
+            become_interpreter(plan, supervisor, &descriptors)
         })
     }?;
     match PidFd::open(pid) {
@@ -137,7 +138,11 @@ fn listen(plan: &Plan<'_>, address: &Address, backlog: i32) -> io::Result<OwnedF
 }
 
 /// Runs in the forked child; returns only when it failed.
-fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) -> i32 {
+fn become_interpreter(
+    plan: &Plan<'_>,
+    supervisor: u32,
+    descriptors: &[(BorrowedFd<'_>, i32)],
+) -> i32 {
     signal::reset_all();
     restore_descriptor_limit();
     let result: Result<(), String> = prepare(plan, descriptors).and_then(|environment| {
@@ -154,6 +159,9 @@ fn become_interpreter(plan: &Plan<'_>, descriptors: &[(BorrowedFd<'_>, i32)]) ->
             c_string(plan.library.loadable(Some(inherited::LIBRARY)).as_os_str().as_bytes()),
             c"daemon".into(),
         ]);
+        // Who loads for long, or for ever, does not see the end of its control socket.
+        end_with_parent(supervisor)
+            .map_err(|error| format!("WSGI0305: the supervisor cannot be watched: {error}"))?;
         let error = execute(&program, &arguments, &environment);
         Err(format!(
             "WSGI0305: cannot run {}: {error}: check python-home or WSGIPythonHome",

@@ -68,6 +68,13 @@ class Process:
         return int(stat[1]) if stat else 0
 
     @property
+    def processor_time(self) -> float:
+        """Seconds, in and out of the kernel."""
+        stat = self._stat()
+        ticks = int(stat[11]) + int(stat[12]) if stat else 0
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    @property
     def session(self) -> int:
         stat = self._stat()
         return int(stat[3]) if stat else 0

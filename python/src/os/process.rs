@@ -83,6 +83,13 @@ pub(crate) fn set_process_name(name: &[u8]) {
     }
 }
 
+/// The end of its parent does not kill this process any more. For the main thread, which is what it
+/// was said for.
+pub(crate) fn outlive_parent() {
+    // SAFETY: prctl with PR_SET_PDEATHSIG takes integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) };
+}
+
 /// Stack that a thread of the system gets by default: Rust's own default is 2 MiB, and deep
 /// recursion in Python needs what other programs get.
 pub(crate) fn thread_stack_size() -> usize {

@@ -263,6 +263,8 @@ impl Shared {
 
     /// Says that the process takes requests.
     pub(super) fn set_ready(&self) {
+        // The supervisor's end is heard of over the control socket from now on.
+        os::outlive_parent();
         self.ready.store(self.clock.now(), Ordering::SeqCst);
         self.tell(Control::Ready, Reason::Supervisor);
     }

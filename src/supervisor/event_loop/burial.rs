@@ -64,7 +64,7 @@ impl Supervisor<'_> {
     /// A process has ended: tells how, and makes room for the next.
     pub(super) fn bury(&mut self, key: u32) {
         let ended = self.processes.get(&key).and_then(|process| process.process.reap_with_time());
-        let Some((exit, time)) = ended else { return };
+        let Some((exit, time)) = ended else { return self.lay_out(key) };
         let mut running = (Vec::new(), 0);
         if let Some(process) = self.processes.get(&key) {
             let group = &self.plans[process.group].group;
@@ -163,6 +163,22 @@ impl Supervisor<'_> {
                     ),
                 );
             }
+        }
+    }
+
+    /// A process has ended whose exit cannot be had, as a debugger is attached to it: it is given no
+    /// more requests, and buried when we are told that it is a child of ours again.
+    fn lay_out(&mut self, key: u32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        if self.unreaped.insert(key) {
+            // Its descriptor stays readable.
+            let _ = self.epoll.remove(process.process.as_fd());
+            process.role = Role::Draining;
+            let group = &self.plans[process.group].group;
+            if let Some(published) = group.region().process(process.slot) {
+                published.publish(ProcessState::Draining);
+            }
+            group.announce();
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Supervisor<'a> {
     births: Vec<Birth>,
     /// Whether there are templates: what they fork becomes our child, and so do strangers.
     adopts_orphans: bool,
+    /// Processes that have ended, and whose exit a debugger has not let go of.
+    unreaped: HashSet<u32>,
     /// Key that the next process gets.
     next_key: u32,
     /// httpd children by block.
@@ -100,6 +102,7 @@ impl<'a> Supervisor<'a> {
             processes: HashMap::new(),
             births: Vec::new(),
             adopts_orphans,
+            unreaped: HashSet::new(),
             next_key: 1,
             children: HashMap::new(),
             stopping: HashSet::new(),
@@ -189,6 +192,10 @@ impl<'a> Supervisor<'a> {
             if matches!(signal, libc::SIGTERM | libc::SIGINT) {
                 self.stop_all();
             }
+        }
+        // One of our children is ours again.
+        for key in std::mem::take(&mut self.unreaped) {
+            self.bury(key);
         }
     }
 }
