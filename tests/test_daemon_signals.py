@@ -155,3 +155,35 @@ def test_service_script_that_returns_is_run_again_with_pauses(server_factory):
     wait_until(lambda: len(server.find_log("service: returns")) >= 4, "several runs")
     server.expect_log("service: returns")
     server.wait_log("pause")
+
+
+ENDS_ITSELF = """
+import os
+import signal
+
+os.kill(os.getpid(), signal.SIGTERM)
+
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return []
+"""
+
+
+@pytest.mark.ours_only("mod_wsgi starts the next one at once, for ever")
+@pytest.mark.parametrize("preload", ["on", "off"])
+def test_process_that_ends_itself_at_once_is_started_again_after_pauses(server_factory, preload):
+    server = server_factory(start=False)
+    server.write("apps/ends.wsgi", ENDS_ITSELF)
+    server.configure(f"""
+WSGIDaemonProcess main preload={preload}
+WSGIScriptAlias / ${{ROOT}}/apps/ends.wsgi process-group=main application-group=%{{GLOBAL}}
+""")
+    server.start()
+    records = wait_until(
+        lambda: (found := server.find_log("WSGI0355"))[1:] and found, "a pause, and another one"
+    )
+    pauses = [record.message.rpartition("after a pause of ")[2] for record in records]
+    assert pauses[:2] == ["0.5 s", "1.0 s"]
+    assert "(shutdown_signal)" in records[0].message
+    server.tolerate_log("WSGI0355|WSGI030[379]|WSGI0308")

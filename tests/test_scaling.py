@@ -231,3 +231,24 @@ def test_script_that_changes_when_no_process_is_there(server_factory):
     assert server.get("/pid").status == 200
     server.touch(server.apps / "pid/app.wsgi")
     assert server.get("/pid").status == 200
+
+
+def test_start_that_fails_leaves_no_process_that_is_waited_for(server_factory, tmp_path_for_server):
+    server = server_factory(with_options("processes=1-2 threads=1"))
+    wait_until(lambda: server.find_log("is ready"), "the process to be ready")
+    held = [HeldRequest(server, tmp_path_for_server).wait_started()]
+    run, away = server.root / "run", server.root / "away"
+    # The next process has no place for its socket.
+    run.rename(away)
+    held.append(HeldRequest(server, tmp_path_for_server))
+    wait_until(lambda: server.find_log("WSGI0308"), "a start that fails")
+    away.rename(run)
+    for request in held:
+        request.release()
+    assert {request.result().status for request in held} == {200}
+    more = [HeldRequest(server, tmp_path_for_server) for _ in range(2)]
+    assert len({request.pid for request in more}) == 2
+    for request in more:
+        request.release()
+    assert {request.result().status for request in more} == {200}
+    server.expect_log("WSGI0308.*No such file or directory")

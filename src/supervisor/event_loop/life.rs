@@ -180,7 +180,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn dismiss_standbys(&mut self, group: usize, set: usize) {
+    pub(super) fn dismiss_standbys(&mut self, group: usize, set: usize) {
         self.sets[group][set].standby_until = None;
         for key in self.keys_in(group, set, &[Role::Standby]) {
             self.dismiss(key, Reason::Supervisor);
@@ -226,8 +226,16 @@ impl Supervisor<'_> {
         settings.stands_by = role == Role::Standby;
         self.publish_start(group, set, slot, serial, 0);
         let address = plan.group.address(serial);
-        let started = launch::launch(plan, Some(&address), &settings.encode())?;
-        let key = self.enter(group, set, slot, serial, started)?;
+        let started = launch::launch(plan, Some(&address), &settings.encode())
+            .and_then(|started| self.enter(group, set, slot, serial, started));
+        let key = match started {
+            Ok(key) => key,
+            Err(error) => {
+                // Nobody is to wait for it.
+                self.unpublish(group, slot, serial);
+                return Err(error);
+            }
+        };
         if let Some(process) = self.processes.get_mut(&key) {
             process.role = role;
             if role == Role::Standby
@@ -402,9 +410,12 @@ impl Supervisor<'_> {
         if reason == Some(Reason::InactivityTimeout) {
             self.left_idle(group, set as usize);
         }
+        // What ends as soon as it was started is not started again and again without a pause.
+        let ends_itself = matches!(reason, Some(Reason::ServiceEnded | Reason::ShutdownSignal));
+        let pause =
+            if ends_itself { self.pause_after_quick_deaths(group, set, started) } else { None };
+        let plan = &self.plans[group];
         if reason == Some(Reason::ServiceEnded) {
-            // A script that is over at once is not run again and again without a pause.
-            let pause = self.pause_after_quick_deaths(group, set, started);
             let again = pause.map_or_else(String::new, |pause| {
                 format!("; it is run again after a pause of {}", process::age(pause))
             });
@@ -415,6 +426,18 @@ impl Supervisor<'_> {
                     "the service script of daemon process {pid} of WSGI process group '{}' has ended after {}{again}",
                     plan.group.label(),
                     process::age(started.elapsed())
+                ),
+            );
+        } else if let Some(pause) = pause {
+            let reason = reason.unwrap_or(Reason::Supervisor).name();
+            log::server(
+                plan.server,
+                Level::Warning,
+                &format!(
+                    "WSGI0355: daemon process {pid} of WSGI process group '{}' leaves by itself after {} ({reason}), as others before it: the next one is started after a pause of {}",
+                    plan.group.label(),
+                    process::age(started.elapsed()),
+                    process::age(pause)
                 ),
             );
         }

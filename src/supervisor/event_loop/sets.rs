@@ -62,8 +62,9 @@ impl Supervisor<'_> {
         name: Option<Vec<u8>>,
         is_permanent: bool,
     ) {
-        // One of another application group.
+        // Those of another application group.
         self.dismiss_template_of(group, index as usize);
+        self.dismiss_standbys(group, index as usize);
         let Some(plan) = self.plans.get(group) else { return };
         plan.group.region().clear_scripts(index);
         if let Some(published) = plan.group.region().set(index) {

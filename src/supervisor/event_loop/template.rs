@@ -144,7 +144,8 @@ impl Supervisor<'_> {
         let serial = self.claims.next_serial(group);
         let address = plan.group.address(serial);
         let settings = self.settings_of(group, set, slot);
-        let (ends, theirs) = launch::connect(plan, Some(&address), &settings.encode())?;
+        let (ends, theirs) = launch::connect(plan, Some(&address), &settings.encode())
+            .inspect_err(|_| self.unpublish(group, slot, serial))?;
         let Some(listener) = &theirs.listener else { return Ok(()) };
         let descriptors =
             [&theirs.control, listener, &theirs.stdout, &theirs.stderr].map(OwnedFd::as_fd);
@@ -165,7 +166,8 @@ impl Supervisor<'_> {
         self.unpublish(birth.group, birth.slot, birth.serial);
     }
 
-    fn unpublish(&self, group: usize, slot: u32, serial: u32) {
+    /// A process that was published is not there.
+    pub(super) fn unpublish(&self, group: usize, slot: u32, serial: u32) {
         let group = &self.plans[group].group;
         if let Some(path) = group.address(serial).path() {
             let _ = std::fs::remove_file(path);
@@ -234,7 +236,10 @@ impl Supervisor<'_> {
                     self.stop_now(worker);
                 }
             }
-            Err(error) => self.start_failed(group, set, &error.to_string()),
+            Err(error) => {
+                self.unpublish(group, birth.slot, birth.serial);
+                self.start_failed(group, set, &error.to_string());
+            }
         }
     }
 
