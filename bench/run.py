@@ -232,7 +232,7 @@ class Running:
         ticks = 0
         for pid in [self.server.pid, *descendants(self.server.pid)]:
             with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                fields = Path(f"/proc/{pid}/stat").read_text("latin-1").rpartition(")")[2].split()
                 ticks += sum(int(value) for value in fields[11:15])
         return ticks / TICKS
 

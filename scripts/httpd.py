@@ -214,7 +214,7 @@ def descendants(pid):
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                stat = (entry / "stat").read_text()
+                stat = (entry / "stat").read_text("latin-1")
             except OSError:
                 continue
             parent = int(stat.rpartition(")")[2].split()[1])
