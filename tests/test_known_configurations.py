@@ -982,7 +982,6 @@ def express(deploy) -> Server:
             "WSGIServerMetrics",
             "WSGITelemetryService",
             "WSGITelemetryOptions",
-            "WSGISlowRequests",
         ],
     )
 
