@@ -92,7 +92,7 @@ test-mpms: deps-test build test-venv ## End-to-end tests under event, worker and
 
 .PHONY: soak
 soak: deps-test build test-venv ## Thousands of restarts, recyclings, kills and touches under load (hours) | SOAK=factor MPM=worker
-	@MOD_WSGI_SOAK=$(SOAK) MPM="$(MPM)" target/test-venv/bin/python -m pytest tests/test_faults.py tests/test_reload.py $(PYTEST_ARGS)
+	@MOD_WSGI_SOAK=$(SOAK) MPM="$(MPM)" target/test-venv/bin/python -m pytest -o faulthandler_timeout=0 tests/test_faults.py tests/test_reload.py $(PYTEST_ARGS)
 
 .PHONY: test-upstream
 test-upstream: deps-test test-venv upstream-venv ## End-to-end tests against mod_wsgi from PyPI
