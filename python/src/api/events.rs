@@ -104,13 +104,28 @@ fn quietly(py: Attached<'_>, result: PyResult<()>) {
     }
 }
 
+/// As [`quietly`], but `RequestTimeout`, which is meant for the request and not for the subscriber
+/// that runs when it comes, stays raised.
+fn in_time(py: Attached<'_>, constants: &Constants, result: PyResult<()>) -> PyResult<()> {
+    let Err(Raised) = result else { return Ok(()) };
+    match Exception::take(py) {
+        Some(exception) if exception.is_of(&constants.request_timeout.get(py)) => {
+            Err(exception.restore())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The application is about to be called; a subscriber may put another in its place.
+///
+/// # Errors
+/// `RequestTimeout`.
 pub(crate) fn request_started<'py>(
     py: Attached<'py>,
     environ: &Object<'py>,
     application: Object<'py>,
-) -> Object<'py> {
-    let Some(constants) = subscribed(py) else { return application };
+) -> PyResult<Object<'py>> {
+    let Some(constants) = subscribed(py) else { return Ok(application) };
     let publish = || {
         let payload = py.dict()?;
         payload.set_entry_named(py, c"request_environ", environ)?;
@@ -133,23 +148,22 @@ pub(crate) fn request_started<'py>(
         payload.entry_named(py, c"application_object")
     };
     match publish() {
-        Ok(Some(replaced)) => replaced,
-        Ok(None) => application,
-        Err(Raised) => {
-            clear_exception(py);
-            application
-        }
+        Ok(replaced) => Ok(replaced.unwrap_or(application)),
+        Err(raised) => in_time(py, constants, Err(raised)).map(|()| application),
     }
 }
 
 /// The application calls `start_response`.
+///
+/// # Errors
+/// `RequestTimeout`.
 pub(crate) fn response_started<'py>(
     py: Attached<'py>,
     status: &Object<'py>,
     headers: &Object<'py>,
     exc_info: Option<&Object<'py>>,
-) {
-    let Some(constants) = subscribed(py) else { return };
+) -> PyResult<()> {
+    let Some(constants) = subscribed(py) else { return Ok(()) };
     let publish = || {
         let payload = py.dict()?;
         payload.set_entry_named(py, c"response_status", status)?;
@@ -159,7 +173,7 @@ pub(crate) fn response_started<'py>(
         payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
         self::publish(py, constants, "response_started", &payload)
     };
-    quietly(py, publish());
+    in_time(py, constants, publish())
 }
 
 /// The application failed.

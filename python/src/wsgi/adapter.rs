@@ -98,7 +98,7 @@ impl Method<Adapter> for StartResponse {
         if exc_info.is_some_and(|exc_info| !exc_info.is_tuple()) {
             return Err(py.raise(Class::Runtime, "exc_info must be a tuple"));
         }
-        api::response_started(py, status, headers, exc_info.map(|exc_info| &**exc_info));
+        api::response_started(py, status, headers, exc_info.map(|exc_info| &**exc_info))?;
         if this.call.lock_if_free(py)?.response.committed {
             let Some(exc_info) = exc_info else {
                 return Err(py.raise(Class::Runtime, "the response has begun already"));

@@ -259,9 +259,11 @@ impl<'py> Run<'_, 'py> {
         (self.job.mark_started)();
         let application = api::request_started(py, &environ, application);
         let measured = metrics::begin(self.thread_id);
-        let result = application.call(py, [environ.borrow(), start_response.borrow()]);
-        // The application's references are what keeps these from here on.
-        drop((application, start_response));
+        let result = application.and_then(|application| {
+            application.call(py, [environ.borrow(), start_response.borrow()])
+        });
+        // The application's references are what keeps it from here on.
+        drop(start_response);
         let ending = match result {
             Ok(result) => self.respond(constants, &result),
             Err(Raised) => self.failure(constants),
