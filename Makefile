@@ -64,8 +64,13 @@ test-unit: ## Only the unit tests
 .PHONY: test-python
 test-python: test-venv ## Only the tests of the Python side without httpd, on every interpreter that is found
 	@cargo build --release -p mod_wsgi_python --lib --example embedded_host
-	@MOD_WSGI_PYTHON_LIBRARY="$(CARGO_TARGET_DIR)/release/libmod_wsgi_python.so" \
-	    target/test-venv/bin/python -m pytest -q python/tests
+	@# Those of timers mostly wait, beside the others.
+	@export MOD_WSGI_PYTHON_LIBRARY="$(CARGO_TARGET_DIR)/release/libmod_wsgi_python.so"; \
+	pytest="target/test-venv/bin/python -m pytest -q"; log=$$(mktemp); status=0; \
+	$$pytest python/tests/test_timers.py >"$$log" 2>&1 & timers=$$!; \
+	trap 'kill $$timers 2>/dev/null || :; rm -f "$$log"' EXIT; \
+	$$pytest python/tests --ignore=python/tests/test_timers.py || status=$$?; \
+	wait $$timers || status=$$?; cat "$$log"; exit $$status
 
 .PHONY: test-e2e
 test-e2e: test-venv ## Only the end-to-end tests, with the modules as they were built last

@@ -46,14 +46,22 @@ INTERPRETERS = interpreters()
 def pytest_configure(config):
     config.addinivalue_line("markers", "both_modes: also runs with the interpreter embedded")
     config.addinivalue_line("markers", "embedded_only: runs with the interpreter embedded")
+    config.addinivalue_line(
+        "markers", "no_python: waits for what needs no Python; with the oldest and the newest only"
+    )
     config.addinivalue_line("markers", "daemon_only: in a module for both modes, for one of them")
 
 
 def pytest_generate_tests(metafunc):
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
     if "python" in metafunc.fixturenames:
-        metafunc.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS.keys())
+        versions = list(INTERPRETERS)
+        if "no_python" in marks:
+            versions = sorted({*versions[:1], *versions[-1:]}, key=versions.index)
+        metafunc.parametrize(
+            "python", [INTERPRETERS[version] for version in versions], ids=versions
+        )
     if "mode" in metafunc.fixturenames:
-        marks = {mark.name for mark in metafunc.definition.iter_markers()}
         if "embedded_only" in marks:
             modes = [Embedded]
         elif "both_modes" in marks and "daemon_only" not in marks:

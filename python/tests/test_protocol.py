@@ -216,6 +216,7 @@ def test_an_idle_process_leaves_at_once(start):
         assert daemon.wait() == 0
 
 
+@pytest.mark.no_python
 def test_drain_does_not_wait_longer_than_it_says(start, script, tmp_path):
     daemon = start()
     slow = Slow(daemon, script(SLOW), tmp_path / "gate")
