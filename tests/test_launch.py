@@ -338,3 +338,19 @@ def test_sizes_of_buffers_change_no_byte(server_factory, size):
     sizes = [100_000, 3_000_000, 1]
     response = server.post("/large-blocks", repr(sizes).encode())
     assert [response.body.count(letter) for letter in (b"x", b"y", b"z")] == sizes
+
+
+@pytest.mark.ours_only("mod_wsgi hands no list of scripts to a daemon process")
+@pytest.mark.parametrize("preload", ["on", "off"])
+def test_group_with_more_scripts_than_fit_into_a_usual_message(server_factory, preload):
+    """None of them but the last is there, which is of no concern here."""
+    name = "not-there-" * 10
+    groups = "process-group=main application-group=%{GLOBAL}"
+    aliases = "\n".join(f"WSGIScriptAlias /{n} ${{APPS}}/{name}{n} {groups}" for n in range(2500))
+    server = server_factory(f"""
+WSGIDaemonProcess main preload={preload}
+{aliases}
+WSGIScriptAlias /pid ${{APPS}}/pid/app.wsgi {groups}
+""")
+    assert server.get("/pid").status == 200
+    server.tolerate_log("not-there-")

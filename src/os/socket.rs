@@ -38,6 +38,19 @@ pub(crate) fn send_message(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()>
     .map(drop)
 }
 
+/// As [`send_message`], for one that may be larger than what the kernel keeps for a socket by itself.
+/// Only root may have more kept than the system's limit says (net.core.wmem_max).
+pub(crate) fn send_large_message(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    match send_message(fd, message) {
+        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+            set_size(fd, libc::SO_SNDBUFFORCE, message.len())
+                .or_else(|_| set_size(fd, libc::SO_SNDBUF, message.len()))?;
+            send_message(fd, message)
+        }
+        result => result,
+    }
+}
+
 /// As [`send_message`], with descriptors that the receiver gets copies of.
 pub(crate) fn send_with_descriptors(
     fd: BorrowedFd<'_>,
@@ -290,21 +303,23 @@ pub(crate) fn set_buffers(
         if size == 0 {
             continue;
         }
-        let size = libc::c_int::try_from(size).unwrap_or(libc::c_int::MAX);
-        let length = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: setsockopt reads `length` bytes, the size of the integer.
-        let result = check(unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const size).cast(),
-                length,
-            )
-        });
-        result.map_err(|error| (name, error))?;
+        set_size(fd, option, size).map_err(|error| (name, error))?;
     }
     Ok(())
+}
+
+fn set_size<S: TryInto<libc::c_int>>(
+    fd: BorrowedFd<'_>,
+    option: libc::c_int,
+    size: S,
+) -> io::Result<()> {
+    let size = size.try_into().unwrap_or(libc::c_int::MAX);
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: setsockopt reads `length` bytes, the size of the integer.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const size).cast(), length)
+    })
+    .map(drop)
 }
 
 /// User id of the process at the other end of a connection, as it was when that was made; for a
@@ -323,4 +338,21 @@ pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {
         )
     })?;
     Ok(credentials.uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_large_message_arrives_whole() {
+        let (one, other) = message_pair().unwrap();
+        let message: Vec<u8> = (0..300_000_u32).map(|number| number as u8).collect();
+        send_large_message(one.as_fd(), &message).unwrap();
+        let mut received = vec![0; 1 << 20];
+        let count = receive_now(other.as_fd(), &mut received).unwrap();
+        assert_eq!(received.get(..count.unwrap()), Some(message.as_slice()));
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) fn connect(
     let backlog = i32::try_from(plan.group.options.listen_backlog).unwrap_or(i32::MAX);
     let listener = address.map(|address| listen(plan, address, backlog)).transpose()?;
     let (control, child_control) = socket::message_pair()?;
-    socket::send_message(control.as_fd(), settings)?;
+    socket::send_large_message(control.as_fd(), settings)?;
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
     set_nonblocking(stdout.as_fd(), true)?;

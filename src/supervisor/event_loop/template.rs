@@ -114,7 +114,7 @@ impl Supervisor<'_> {
             self.tell_nothing_to_load(group, set);
         }
         let Some(template) = self.processes.get_mut(&key) else { return Ok(()) };
-        socket::send_message(template.control.as_fd(), &settings.encode())?;
+        socket::send_large_message(template.control.as_fd(), &settings.encode())?;
         template.is_blank = false;
         template.role = Role::Importing;
         template.started = Instant::now();
