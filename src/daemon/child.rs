@@ -152,3 +152,22 @@ impl Child {
         drop(self.lease.lock().take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mod_wsgi_protocol::control::LEASE_SIZE;
+
+    use super::*;
+
+    #[test]
+    fn a_child_knows_what_the_supervisor_could_not_be_told() {
+        let (supervisor, children) = socket::message_pair().unwrap();
+        let child = Child::new(&[], &Claims::new(1, 0).unwrap(), children);
+        let told = (0..100_000).take_while(|_| child.want_set(0, b"group", b"")).count();
+        assert!((1..100_000).contains(&told));
+        let mut message = [0; LEASE_SIZE + 1];
+        let received = socket::receive_now(supervisor.as_fd(), &mut message).unwrap();
+        assert_eq!(received, Some(LEASE_SIZE));
+        assert!(child.want_set(0, b"group", b""));
+    }
+}
