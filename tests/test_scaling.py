@@ -252,3 +252,17 @@ def test_start_that_fails_leaves_no_process_that_is_waited_for(server_factory, t
         request.release()
     assert {request.result().status for request in more} == {200}
     server.expect_log("WSGI0308.*No such file or directory")
+
+
+def test_process_is_replaced_though_a_start_failed(server_factory):
+    """The only one of a group that may have none waits for its replacement as any other."""
+    server = server_factory(with_options("processes=0-2"))
+    before = int(server.get("/pid").body)
+    run, away = server.root / "run", server.root / "away"
+    run.rename(away)
+    os.kill(before, signal.SIGUSR1)
+    wait_until(lambda: server.find_log("WSGI0308"), "a start that fails")
+    away.rename(run)
+    wait_until(lambda: server.find_log(f"process {before} .*has left"), "it to be replaced")
+    assert int(server.get("/pid").body) != before
+    server.expect_log("WSGI0308.*No such file or directory")

@@ -240,7 +240,10 @@ impl Supervisor<'_> {
             process.role = if process.is_template { Role::Template } else { Role::Serving };
             process.reason = None;
             process.is_keeping = true;
-            let _ = socket::send_message(process.control.as_fd(), &message);
+            if socket::send_message(process.control.as_fd(), &message).is_err() {
+                // It would never take a request again.
+                let _ = process.process.signal(libc::SIGTERM);
+            }
         }
         log::server(
             plan.server,

@@ -170,13 +170,15 @@ impl Supervisor<'_> {
         }
         self.show_outgoing(group, set);
         let census = self.census(group, set);
-        let serves = census.serving + census.outgoing > 0;
+        let serving = u32::try_from(census.serving + census.outgoing).unwrap_or(u32::MAX);
+        let serves = serving > 0;
         let plan = &self.plans[group];
         let state = &mut self.sets[group][set];
         let now = Instant::now();
         if serves && plan.group.is_elastic() {
             // Those that serve are enough until requests wait again.
-            state.wanted = state.wanted.saturating_sub(1).max(plan.group.least_processes());
+            let least = plan.group.least_processes().max(serving);
+            state.wanted = state.wanted.saturating_sub(1).max(least);
         }
         // Several processes that fail together are one failure.
         if state.not_before.is_none_or(|at| at <= now) {
