@@ -12,7 +12,7 @@ mod sets;
 mod template;
 mod token;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ use self::template::Birth;
 use self::token::Token;
 use super::memory::MemoryKills;
 use super::plan::Plan;
-use super::process::DaemonProcess;
+use super::process::{DaemonProcess, Output};
 use crate::daemon::claims::Claims;
 use crate::os::epoll::Epoll;
 use crate::os::process::{self, PidFd};
@@ -49,6 +49,8 @@ pub(crate) struct Supervisor<'a> {
     adopts_orphans: bool,
     /// Processes that have ended, and whose exit a debugger has not let go of.
     unreaped: HashSet<u32>,
+    /// Outputs of processes that have ended, which what they have started still has, with their group.
+    inherited: BTreeMap<(u32, usize), (usize, Output)>,
     /// Key that the next process gets.
     next_key: u32,
     /// httpd children by block.
@@ -103,6 +105,7 @@ impl<'a> Supervisor<'a> {
             births: Vec::new(),
             adopts_orphans,
             unreaped: HashSet::new(),
+            inherited: BTreeMap::new(),
             next_key: 1,
             children: HashMap::new(),
             stopping: HashSet::new(),
