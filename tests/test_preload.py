@@ -436,6 +436,8 @@ def test_processes_that_are_killed_while_they_are_forked_anew(site):
     wait_until(lambda: len(site.workers) == 4, "four processes")
     assert site.templates == [template]
     assert len(site.loaded) == 1
+    # They live for moments only.
+    site.server.tolerate_log("WSGI0355")
 
 
 def test_stop_while_processes_are_forked_leaves_nothing(site):

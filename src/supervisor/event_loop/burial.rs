@@ -10,7 +10,7 @@ use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::region::ProcessState;
 
 use super::Supervisor;
-use super::sets::back_off;
+use super::sets::{MAX_BACK_OFF, back_off};
 use crate::httpd::log::{self, Level};
 use crate::os::process::Exit;
 use crate::os::read;
@@ -184,7 +184,12 @@ impl Supervisor<'_> {
                 self.repeat_first_failure(group, set, process.said);
             }
             Role::Serving | Role::Outgoing | Role::Held | Role::Template => {
-                self.pause_after_quick_deaths(process.group, process.set, process.started);
+                self.pause_after_quick_deaths(
+                    process.group,
+                    process.set,
+                    process.started,
+                    MAX_BACK_OFF,
+                );
                 log::server(
                     plan.server,
                     Level::Error,
@@ -215,12 +220,13 @@ impl Supervisor<'_> {
     }
 
     /// A process of the set has ended that was started then: after several that did not live long,
-    /// the next one has to wait. How long.
+    /// the next one has to wait. How long, `most` at the most.
     pub(super) fn pause_after_quick_deaths(
         &mut self,
         group: usize,
         set: u32,
         started: Instant,
+        most: Duration,
     ) -> Option<Duration> {
         let state = self.sets.get_mut(group)?.get_mut(set as usize)?;
         if started.elapsed() < QUICK_DEATH {
@@ -229,7 +235,7 @@ impl Supervisor<'_> {
             state.quick_deaths = 0;
         }
         let more = state.quick_deaths.checked_sub(QUICK_DEATHS + 1)?;
-        let wait = back_off(more);
+        let wait = back_off(more).min(most);
         state.not_before_after_death = Some(Instant::now() + wait);
         Some(wait)
     }

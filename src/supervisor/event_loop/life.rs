@@ -11,6 +11,7 @@ use mod_wsgi_protocol::control::{CONTROL_SIZE, Control, Reason, set_name};
 use mod_wsgi_protocol::region::ProcessState;
 use mod_wsgi_protocol::settings::Settings;
 
+use super::sets::MAX_BACK_OFF;
 use super::template::Birth;
 use super::token::Token;
 use super::{MESSAGES_A_TURN, Supervisor};
@@ -24,6 +25,10 @@ use crate::supervisor::scaling::Idleness;
 
 /// Most processes of a set that stand by.
 const MAX_STANDBYS: usize = 4;
+
+/// Longest pause before the next process of a set whose processes were told to leave by a signal as
+/// soon as they were started.
+const SIGNAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// The first of several moments.
 struct Earliest(Option<Instant>);
@@ -411,9 +416,14 @@ impl Supervisor<'_> {
             self.left_idle(group, set as usize);
         }
         // What ends as soon as it was started is not started again and again without a pause.
-        let ends_itself = matches!(reason, Some(Reason::ServiceEnded | Reason::ShutdownSignal));
+        let longest = match reason {
+            Some(Reason::ServiceEnded) => Some(MAX_BACK_OFF),
+            // Somebody else may have sent it, to all of them.
+            Some(Reason::ShutdownSignal) => Some(SIGNAL_PAUSE),
+            _ => None,
+        };
         let pause =
-            if ends_itself { self.pause_after_quick_deaths(group, set, started) } else { None };
+            longest.and_then(|longest| self.pause_after_quick_deaths(group, set, started, longest));
         let plan = &self.plans[group];
         if reason == Some(Reason::ServiceEnded) {
             let again = pause.map_or_else(String::new, |pause| {

@@ -13,7 +13,7 @@ use crate::httpd::log::{self, Level};
 use crate::supervisor::process::{self, Said};
 
 /// Longest wait before a set whose processes do not start is tried again.
-const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// First wait of that kind; it doubles.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
