@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Descriptors as such: inherited ones, their flags, plain writes.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::checked;
 
@@ -30,13 +31,30 @@ pub(crate) fn set_close_on_exec(descriptor: RawFd) -> io::Result<()> {
 ///
 /// # Errors
 /// When `descriptor` is not open, or there is no descriptor left.
-pub(crate) fn dup(descriptor: RawFd) -> io::Result<OwnedFd> {
+fn dup(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl with F_DUPFD_CLOEXEC returns a new descriptor that is ours, or -1.
     unsafe {
         let new = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 10);
         checked(new as isize)?;
         Ok(OwnedFd::from_raw_fd(new))
     }
+}
+
+/// A regular file that is open already, opened once more if that can be, and its size. Nothing for what
+/// is no regular file.
+///
+/// The new one has a position of its own: whoever reads it does not move the position of the
+/// other, as it would be with a duplicate. It is one where files of `/proc` cannot be opened, or this
+/// file cannot be any more.
+pub(crate) fn open_again(descriptor: RawFd) -> Option<(OwnedFd, u64)> {
+    // Before it is opened, since opening a pipe waits.
+    file_size_if_regular(descriptor)?;
+    let file = match File::open(format!("/proc/self/fd/{descriptor}")) {
+        Ok(file) => OwnedFd::from(file),
+        Err(_) => dup(descriptor).ok()?,
+    };
+    let size = file_size_if_regular(file.as_raw_fd())?;
+    Some((file, size))
 }
 
 /// Writes all bytes; an error ends it silently, because there is nobody to tell.
@@ -66,12 +84,12 @@ fn interrupted() -> bool {
 }
 
 /// Size of the file behind a descriptor; nothing when it is not a regular file.
-pub(crate) fn file_size_if_regular(descriptor: BorrowedFd<'_>) -> Option<u64> {
-    // SAFETY: fstat fills the structure, which is only read when it says so; all zero is a valid
+fn file_size_if_regular(descriptor: RawFd) -> Option<u64> {
+    // SAFETY: fstat takes a number and returns -1 for one that is not open; it fills the structure, which is only read when it says so; all zero is a valid
     // value of it.
     unsafe {
         let mut status: libc::stat = std::mem::zeroed();
-        if libc::fstat(descriptor.as_raw_fd(), &raw mut status) != 0 {
+        if libc::fstat(descriptor, &raw mut status) != 0 {
             return None;
         }
         if status.st_mode & libc::S_IFMT != libc::S_IFREG {

@@ -12,7 +12,7 @@ mod process;
 mod signal;
 mod socket;
 
-pub(crate) use descriptor::{dup, file_size_if_regular, inherit, write_all};
+pub(crate) use descriptor::{inherit, open_again, write_all};
 pub(crate) use dump::Dump;
 pub(crate) use epoll::Epoll;
 pub(crate) use fork::{Side, flush_standard_io, fork_worker, thread_count};

@@ -15,7 +15,8 @@ use crate::os;
 
 /// An open regular file, and the part of it that is to be sent.
 pub(super) struct FilePart {
-    /// A descriptor of our own, so that the application may close its one.
+    /// A descriptor of our own, so that the application may close its one; with a position of its
+    /// own, since httpd may still read when the application uses the file for another request.
     file: OwnedFd,
     /// Where to begin.
     offset: u64,
@@ -52,8 +53,7 @@ impl FilePart {
         let Some(offset) = position.as_plain_integer(py).and_then(|n| u64::try_from(n).ok()) else {
             return Ok(None);
         };
-        let Ok(file) = os::dup(number) else { return Ok(None) };
-        let Some(size) = os::file_size_if_regular(file.as_fd()) else { return Ok(None) };
+        let Some((file, size)) = os::open_again(number) else { return Ok(None) };
         Ok(Some(Self { file, offset, rest: size.saturating_sub(offset) }))
     }
 }
