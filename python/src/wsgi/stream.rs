@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 
 use parking_lot::Mutex;
@@ -73,16 +74,26 @@ pub(crate) struct Stream {
     name: &'static str,
     /// Where it ends.
     target: Mutex<Target>,
+    /// Whether anything was written or flushed in a request; set by its thread.
+    is_used: AtomicBool,
 }
 
 impl Stream {
     /// `sys.stdout` or `sys.stderr`.
     pub(crate) fn of_process(name: &'static str) -> Self {
-        Self { name, target: Mutex::new(Target::Process(ThreadLines::new())) }
+        Self {
+            name,
+            target: Mutex::new(Target::Process(ThreadLines::new())),
+            is_used: AtomicBool::new(false),
+        }
     }
 
     fn of_request(call: Arc<Call>) -> Self {
-        Self { name: "<wsgi.errors>", target: Mutex::new(Target::Request(call)) }
+        Self {
+            name: "<wsgi.errors>",
+            target: Mutex::new(Target::Request(call)),
+            is_used: AtomicBool::new(false),
+        }
     }
 
     /// The request that it belongs to. The lock is held for moments only, and never while Python
@@ -99,7 +110,10 @@ impl Stream {
 
     fn write_bytes(&self, py: Attached<'_>, bytes: &[u8]) -> PyResult<()> {
         match self.request() {
-            Owner::Request(call) => return call.print(py, bytes),
+            Owner::Request(call) => {
+                self.is_used.store(true, Ordering::Relaxed);
+                return call.print(py, bytes);
+            }
             Owner::Over => return Err(request_is_over(py)),
             Owner::Nobody => {}
         }
@@ -120,7 +134,10 @@ impl Stream {
 
     fn flush(&self, py: Attached<'_>) {
         let call = match self.request() {
-            Owner::Request(call) => Some(call),
+            Owner::Request(call) => {
+                self.is_used.store(true, Ordering::Relaxed);
+                Some(call)
+            }
             Owner::Over => None,
             Owner::Nobody => current_call(),
         };
@@ -175,7 +192,8 @@ pub(crate) fn text_wrapper<'py>(
 }
 
 /// `wsgi.errors` of a thread: the wrapper costs more than the rest of an environ together, and is
-/// used again for the next request when the application has kept no reference to it.
+/// used again for the next request when the application has kept no reference to it, and has not used
+/// it: `reconfigure()`, which flushes first, would hold for the requests after.
 pub(crate) struct ErrorsPair {
     /// The text wrapper.
     wrapper: Kept,
@@ -191,8 +209,8 @@ impl ErrorsPair {
         last: &mut Option<Self>,
         call: &Arc<Call>,
     ) -> PyResult<Object<'py>> {
-        if let Some(pair) = last.take_if(|pair| !pair.is_unused(py)) {
-            // Somebody kept it: it stays bound to the request that is over, and raises.
+        if let Some(pair) = last.take_if(|pair| !pair.is_unused(py, constants)) {
+            // Where somebody kept it, it stays bound to the request that is over, and raises.
             pair.release(py);
         }
         if let Some(pair) = last {
@@ -221,9 +239,16 @@ impl ErrorsPair {
     }
 
     /// Whether only this pair refers to the wrapper, and only the wrapper and this pair to the raw
-    /// stream (which is not so after `detach()`).
-    fn is_unused(&self, py: Attached<'_>) -> bool {
-        self.wrapper.get(py).reference_count(py) == 1 && self.raw.get(py).reference_count(py) == 2
+    /// stream (which is not so after `detach()`), and nothing went through them.
+    fn is_unused(&self, py: Attached<'_>, constants: &Constants) -> bool {
+        let raw = self.raw.get(py);
+        self.wrapper.get(py).reference_count(py) == 1
+            && raw.reference_count(py) == 2
+            && constants
+                .classes
+                .stream
+                .value(py, &raw)
+                .is_some_and(|stream| !stream.is_used.load(Ordering::Relaxed))
     }
 }
 
