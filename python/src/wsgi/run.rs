@@ -410,8 +410,10 @@ impl<'py> Run<'_, 'py> {
                 return;
             }
         };
-        if close.call(py, []).is_err() {
-            self.log_raised();
+        if close.call(py, []).is_err()
+            && let Some(exception) = Exception::take(py)
+        {
+            self.log_failure(constants, &exception);
         }
     }
 
@@ -428,13 +430,23 @@ impl<'py> Run<'_, 'py> {
             return self.call.ending_of_failure(py, 500);
         };
         api::request_exception(py, &exception);
+        if self.log_failure(constants, &exception) {
+            return self.call.ending_of_timeout(py);
+        }
+        self.call.ending_of_failure(py, 500)
+    }
+
+    /// Logs what the application raised, and returns whether that was RequestTimeout. What is not its
+    /// fault gets no traceback.
+    fn log_failure(&self, constants: &Constants, exception: &Exception<'py>) -> bool {
+        let py = self.py;
         if exception.is_of(&constants.request_timeout.get(py)) {
             let text = format!(
                 "request for WSGI script '{}' was ended by RequestTimeout",
                 self.context().script()
             );
             log_text(py, Level::Info, &text);
-            return self.call.ending_of_timeout(py);
+            return true;
         }
         if exception.is_of(&constants.client_disconnected.get(py)) {
             let text = format!(
@@ -443,10 +455,10 @@ impl<'py> Run<'_, 'py> {
                 self.context().script()
             );
             log_text(py, Level::Info, &text);
-            return self.call.ending_of_failure(py, 500);
+            return false;
         }
-        log_exception(py, &exception, &self.context());
-        self.call.ending_of_failure(py, 500)
+        log_exception(py, exception, &self.context());
+        false
     }
 }
 
