@@ -142,15 +142,23 @@ def test_no_get_fails_while_processes_are_killed(server_factory):
             assert (response.status, response.complete) == (200, True)
             answered.append(int(response.body))
 
-    clients = [Background(load) for _ in range(4)]
-    for _ in range(5):
+    def answer_some() -> None:
         count = len(answered)
-        wait_until(lambda count=count: len(answered) > count + 20, "requests to be answered")
+        wait_until(lambda: len(answered) > count + 20, "requests to be answered")
+
+    clients = [Background(load) for _ in range(4)]
+    killed = set()
+    for _ in range(5):
+        answer_some()
+        killed.add(answered[-1])
         os.kill(answered[-1], signal.SIGKILL)
+    answer_some()
     stop.append(True)
     for client in clients:
         client.result()
-    assert len(set(answered)) > 5
+    # Each of them was another one, and somebody answered after the last one was killed.
+    assert len(killed) == 5
+    assert answered[-1] not in killed
     server.expect_log("WSGI0303.*signal 9")
     server.tolerate_log("WSGI0327")
 
