@@ -50,7 +50,11 @@ def test_streams(site):
         "fileno": "OSError",
     }
     facts = site.get("/errors-facts").json
-    assert facts == {"errors": expected, "stdout": expected, "stderr": expected}
+    assert facts == {
+        "errors": expected | {"name": "<wsgi.errors>"},
+        "stdout": expected | {"name": "<stdout>"},
+        "stderr": expected | {"name": "<stderr>"},
+    }
 
 
 # Tracebacks
@@ -93,6 +97,28 @@ def test_system_exit_is_a_500_and_the_process_lives(site):
     site.expect_traceback("SystemExit: 7", "WSGI0175", count=1)
     if before:
         assert site.get("/pid").body == before
+
+
+def test_only_the_first_line_of_a_traceback_names_the_script(site):
+    """What follows it has the client in front, so that the lines of one request can be found."""
+    site.get("/raises?when=call&what=ValueError")
+    last = site.wait_log("ValueError: told to raise")
+    assert "127.0.0.1:" in last.message
+    assert "[script " not in last.message
+    assert "WSGI0" not in last.message
+    site.expect_traceback("ValueError: told to raise", count=1)
+
+
+def test_exception_that_cannot_be_told(site):
+    assert site.get("/silent-exception").status == 500
+    site.expect_traceback(r".*Silent: <exception str\(\) failed>", count=1)
+    assert site.get("/hello").status == 200
+
+
+@pytest.mark.parametrize(("when", "status"), [("start", 500), ("call", 500), ("iterate", 500)])
+def test_exit_of_the_application(site, when, status):
+    assert site.get(f"/raises?when={when}&what=SystemExit").status == status
+    site.expect_traceback("SystemExit: told to raise", "WSGI0175", count=1)
 
 
 # Scripts that cannot be used

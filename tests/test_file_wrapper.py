@@ -18,6 +18,8 @@ def test_facts(site):
         "keywords": "10",
         "negative": "ValueError",
         "filelike after close": "ValueError",
+        "block is read only": "AttributeError",
+        "close that raises": "None",
         "without read": "AttributeError",
     }
 
@@ -98,6 +100,12 @@ def test_head_of_a_file(site):
 def test_file_is_closed(site):
     assert site.get("/file-wrapper?case=tracked").body == CONTENT
     site.expect_log("FILE-WRAPPER-APP closed", count=1)
+
+
+def test_file_stands_where_it_stood(site):
+    """What is sent is not read by way of the file's own position."""
+    assert site.get("/file-wrapper?case=told").body == CONTENT[1000:]
+    site.expect_log("FILE-WRAPPER-APP closed at 1000$", count=1)
 
 
 def test_file_of_text_is_a_500(site):

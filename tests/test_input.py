@@ -45,6 +45,13 @@ METHODS = pytest.mark.parametrize(
         ([("next",), ("next",)], [b"first\n", b"second line\n"]),
         ([("read",), ("readline",), ("readlines",), ("list",)], [BODY, b"", [], []]),
         ([("close",), ("read",)], [None, BODY]),
+        ([("read", True), ("read", False)], [b"f", b""]),
+        ([("read", -7)], [BODY]),
+        ([("readlines", 0)], [BODY.splitlines(True)]),
+        ([("readlines", -1)], [BODY.splitlines(True)]),
+        ([("readlines", 6)], [BODY.splitlines(True)[:1]]),
+        ([("readlines", 7)], [BODY.splitlines(True)[:2]]),
+        ([("next",), ("read", 3), ("readline",)], [b"first\n", b"sec", b"ond line\n"]),
     ],
 )
 
@@ -92,12 +99,29 @@ def test_chunked_body_arrives_whole(chunked, mode, way, size):
         (("read", 1, 2), "TypeError"),
         (("readline", "5"), "TypeError"),
         (("readlines", "5"), "TypeError"),
+        (("read", 5.0), "TypeError"),
+        (("read", 1 << 70), "OverflowError"),
+        (("close", 1), "TypeError"),
         (("no_such_method",), "AttributeError"),
+        (("readinto", 1), "AttributeError"),
+        (("fileno",), "AttributeError"),
+        (("tell",), "AttributeError"),
+        (("readable",), "AttributeError"),
+        (("flush",), "AttributeError"),
         (("seek", 0), "AttributeError"),
     ],
 )
 def test_wrong_calls_raise(site, arguments, error):
     assert call(site, [arguments, ("read",)]) == [error, repr(BODY)]
+
+
+@pytest.mark.difference("None is no size, as it is for the files of io")
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [("read", BODY), ("readline", b"first\n"), ("readlines", BODY.splitlines(True))],
+)
+def test_none_as_size(site, name, result):
+    assert call(site, [(name, None)]) == [differs(upstream="TypeError", ours=repr(result))]
 
 
 def test_next_at_the_end_raises_stop_iteration(site):
@@ -178,8 +202,13 @@ def test_objects_of_a_request_cannot_be_used_after_it(site):
         "readline": "RuntimeError",
         "readlines": "RuntimeError",
         "next": "RuntimeError",
+        "iter": "RuntimeError",
+        "close": "RuntimeError",
+        "errors": "RuntimeError",
+        "flush": "None",
         "write": "RuntimeError",
         "start_response": "RuntimeError",
+        "ssl": "RuntimeError",
     }
 
 
@@ -208,6 +237,60 @@ def test_client_is_not_told_to_continue_when_nobody_reads(site):
         assert first.startswith(differs(upstream=upstream, ours=b"HTTP/1.1 200 "))
         raw.send(b"body")
         raw.receive_all()
+
+
+def test_client_is_told_to_continue_by_a_read_of_nothing(site):
+    """read(0) says that the body is wanted, though it waits for none of it."""
+    calls = quote(repr([("read", 0), ("read",)]))
+    with site.raw() as raw:
+        raw.send(
+            f"POST /input-calls?{calls} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n".encode()
+        )
+        assert raw.receive_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        raw.send(b"body")
+        assert b"""["b''", "b'body'"]""" in raw.receive_all()
+
+
+@pytest.mark.difference("in daemon mode too, 100 Continue is sent only when the body is read")
+def test_client_is_not_told_to_continue_after_the_head(site):
+    """A client that has the head of the answer waits for no interim response any more."""
+    with site.raw() as raw:
+        raw.send(
+            b"POST /rendezvous HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        )
+        begin = raw.receive_until(b"\r\n\r\n")
+        upstream = b"HTTP/1.1 100 " if site.mode == "daemon" else b"HTTP/1.1 200 "
+        assert begin.startswith(differs(upstream=upstream, ours=b"HTTP/1.1 200 "))
+        raw.send(b"hello")
+        rest = raw.receive_all()
+    assert b"hello" in rest
+    if differs(upstream=site.mode == "embedded", ours=True):
+        assert b" 100 " not in rest
+
+
+def test_other_expectation_is_refused_by_httpd(site):
+    with site.raw() as raw:
+        raw.send(
+            b"POST /input-echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Expect: the-unexpected\r\nContent-Length: 4\r\n\r\nbody"
+        )
+        assert raw.receive_all().startswith(b"HTTP/1.1 417 ")
+    site.expect_log("AH00570", count=1)
+
+
+def test_chunked_body_with_a_length(chunked, mode):
+    """httpd does not believe the length, and ends the connection."""
+    calls = quote(repr([("read",)]))
+    with chunked.raw() as raw:
+        raw.send(
+            f"POST /{mode}/input-calls?{calls} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n".encode()
+        )
+        answer = raw.receive_all()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"""["b'body'"]""" in answer
 
 
 def test_chunked_body_is_refused(site):

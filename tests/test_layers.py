@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from harness import tls
+from harness.plugin import differs
 from harness.under_test import UPSTREAM
 
 BOTH = """
@@ -27,6 +28,7 @@ Use app respond
 Use app counter
 Use app includes
 Use app input-echo
+Use app adapter
 """
 
 
@@ -44,6 +46,7 @@ def server(module_server_factory):
     Header unset X-Unwanted
     RequestHeader set X-Asked "by httpd"
 </LocationMatch>
+AddOutputFilterByType DEFLATE text/x-by-type
 <If "%{QUERY_STRING} =~ /deflate/">
     SetOutputFilter DEFLATE
 </If>
@@ -141,6 +144,20 @@ def test_tls(server, mode, version):
     assert "HTTPS" not in environ
 
 
+@pytest.mark.difference("None says that a daemon process cannot ask, where mod_wsgi says ''")
+def test_tls_is_told_by_the_adapter(server, mode):
+    facts = json.loads(curl(server, f"/{mode}/adapter", port="tls", scheme="https"))
+    if mode == "embedded":
+        assert facts["ssl_is_https"] == "1"
+        assert facts["a variable"].startswith("'TLSv1.")
+        assert facts["its name as bytes"] == facts["a variable"]
+        assert facts["no such variable"] == "''"
+    else:
+        assert facts["ssl_is_https"] == "0"
+        for name in ("a variable", "its name as bytes", "no such variable"):
+            assert facts[name] == differs(upstream="''", ours="None")
+
+
 def test_tls_carries_files(server, mode):
     """Here nothing may be mapped or sent by the kernel: each byte is encrypted."""
     content = b"content of a file " * 100_000
@@ -161,6 +178,15 @@ def test_mod_deflate(server, mode, what):
     assert response.complete
     assert len(response.body) < 20_000
     assert gzip.decompress(response.body) == content
+
+
+@pytest.mark.parametrize(("kind", "encoding"), [("text/x-by-type", "gzip"), ("text/x-other", None)])
+def test_filter_by_content_type(server, mode, kind, encoding):
+    query = quote(repr(("200 OK", [("Content-Type", kind)], [b"body" * 1000])))
+    response = server.get(f"/{mode}/respond?{query}", headers={"Accept-Encoding": "gzip"})
+    assert response.header("Content-Encoding") == encoding
+    body = gzip.decompress(response.body) if encoding else response.body
+    assert body == b"body" * 1000
 
 
 def test_mod_deflate_lets_blocks_through_at_once(server, mode):

@@ -137,6 +137,36 @@ def test_exception_of_close_does_not_harm_the_response(site):
     site.expect_traceback(r"ValueError: in close\(\)", count=1)
 
 
+@pytest.mark.parametrize("case", ["writes", "of-iterator"])
+def test_close_of_what_was_returned(site, case):
+    """It runs while the request can still be written to; that of the iterator is not called."""
+    response = site.get(f"/odd-close?{case}")
+    expected = b"one two closed" if case == "writes" else b"one two"
+    assert (response.status, response.body, response.complete) == (200, expected, True)
+
+
+@pytest.mark.parametrize(
+    ("case", "number", "error"),
+    [
+        ("lookup-raises", "WSGI0194", "ValueError: no close for you"),
+        ("not-callable", "WSGI0174", "TypeError: 'int' object is not callable"),
+        ("exits", "WSGI0175", "SystemExit: 4"),
+    ],
+)
+def test_close_that_cannot_be_called(site, case, number, error):
+    response = site.get(f"/odd-close?{case}")
+    assert (response.status, response.body, response.complete) == (200, b"one two", True)
+    if number == "WSGI0194":
+        site.expect_log(number, count=1)
+        number = "WSGI0174"
+    site.expect_traceback(error, number, count=1)
+
+
+def test_timeout_in_close_is_no_error(site):
+    response = site.get("/odd-close?times-out")
+    assert (response.status, response.body, response.complete) == (200, b"one two", True)
+
+
 # Exceptions
 
 
@@ -177,6 +207,30 @@ def test_exception_after_output_with_a_length_is_short(site):
     site.expect_traceback("ValueError: told to raise", count=1)
 
 
+@pytest.mark.difference("a response cut off by an error is visibly incomplete in both modes")
+def test_exit_after_output_cuts_the_response_off(site):
+    response = site.get("/raises?when=output&what=SystemExit", headers=CLOSE)
+    assert (response.status, response.body) == (200, b"output")
+    assert response.complete is differs(upstream=site.mode == "daemon", ours=False)
+    site.expect_traceback("SystemExit: told to raise", "WSGI0175", count=1)
+
+
+@pytest.mark.parametrize("when", ["start", "call", "iterate"])
+def test_timeout_before_output_is_a_504_without_a_body(site, when):
+    """And no traceback: what is worth knowing was logged when it was raised."""
+    response = site.get(f"/raises?when={when}&what=RequestTimeout")
+    assert (response.status, response.reason, response.body) == (504, "Gateway Timeout", b"")
+    assert response.header("Content-Type") is None
+    assert response.header("X-From") is None
+
+
+@pytest.mark.difference("a response cut off by an error is visibly incomplete in both modes")
+def test_timeout_after_output_cuts_the_response_off(site):
+    response = site.get("/raises?when=output&what=RequestTimeout", headers=CLOSE)
+    assert (response.status, response.body) == (200, b"output")
+    assert response.complete is differs(upstream=site.mode == "daemon", ours=False)
+
+
 def test_server_goes_on_after_exceptions(site):
     for _ in range(20):
         assert site.get("/raises?when=call&what=ValueError").status == 500
@@ -205,7 +259,23 @@ def test_less_than_content_length_is_incomplete(site):
     assert (response.body, response.complete) == (b"abc", False)
 
 
-def test_empty_content_length_is_none(site):
+@pytest.mark.parametrize("blocks", [[b"abcdef"], [b"abc", b"def"], [b"", b"abcd", b"e", b"f"]])
+def test_more_than_content_length_is_not_written(site, blocks):
+    response = site.get("/write?length=3&blocks=" + quote(repr(blocks)))
+    assert (response.body, response.header("Content-Length")) == (b"abc", "3")
+    assert response.complete
+
+
+@pytest.mark.parametrize(
+    ("length", "body"), [("", b""), (" 3", b"abc"), ("+3", b"abc"), ("03", b"abc")]
+)
+def test_content_length_as_a_number(site, length, body):
+    response = respond(site, "200 OK", [("Content-Length", length)], [b"abcdef"])
+    assert (response.status, response.body, response.complete) == (200, body, True)
+    assert response.header("Content-Length") == str(len(body))
+
+
+def test_empty_response_of_length_0(site):
     response = respond(site, "200 OK", [("Content-Length", "0")], [])
     assert (response.status, response.body, response.header("Content-Length")) == (200, b"", "0")
 

@@ -39,6 +39,7 @@ def raised(site, *arguments) -> str:
         ("404 Nothing here", 404, "Nothing here"),
         ("418 I'm a teapot", 418, "I'm a teapot"),
         ("503 Later", 503, "Later"),
+        ("600 More", 600, "More"),
         ("999 High", 999, "High"),
     ],
 )
@@ -80,6 +81,15 @@ def test_bad_status_raises(site, status, error):
 @pytest.mark.difference("an embedded NUL is an error instead of a silent end of the text")
 def test_nul_in_the_status_raises(site):
     assert raised(site, "200 O\0K", PLAIN) == differs(upstream="", ours="ValueError")
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "099 Low"])
+def test_status_that_is_no_answer_is_passed_on(site, status):
+    """It is the application's to answer for."""
+    query = quote(repr((status, PLAIN, [b"body"])))
+    with site.raw() as raw:
+        raw.send(f"GET /respond?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert raw.receive_all().startswith(f"HTTP/1.1 {status}\r\n".encode())
 
 
 # Headers
@@ -131,6 +141,42 @@ def test_separator_in_a_header_name_is_a_500(site, name):
         site.expect_traceback("ValueError", count=1)
     elif not split:
         site.expect_log("AH02429", count=1)
+
+
+def test_tab_in_a_header_value(site):
+    response = respond(site, "200 OK", [*PLAIN, ("X-Odd", "a\tb")], [b"body"])
+    assert (response.status, response.header("X-Odd")) == (200, "a\tb")
+
+
+@pytest.mark.difference("one error document, in daemon mode too")
+@pytest.mark.parametrize("character", ["\x01", "\x1f", "\x7f"], ids=repr)
+def test_control_character_in_a_header_value_is_httpds_500(site, character):
+    response = respond(site, "200 OK", [*PLAIN, ("X-Odd", f"a{character}b")], [b"body"])
+    assert response.status == 500
+    upstream = 2 if site.mode == "daemon" else 1
+    assert response.body.count(b"<html>") == differs(upstream=upstream, ours=1)
+    site.expect_log("AH02430", count=1)
+
+
+def test_headers_of_the_connection_are_accepted(site):
+    headers = [*PLAIN, ("Connection", "x-mine"), ("Keep-Alive", "9"), ("Upgrade", "x")]
+    response = respond(site, "200 OK", headers, [b"body"])
+    assert (response.status, response.body) == (200, b"body")
+    assert "x-mine" in response.header("Connection")
+
+
+@pytest.mark.difference("Transfer-Encoding of an application is left out, as it does not hold")
+def test_transfer_encoding_is_httpds(site):
+    response = respond(site, "200 OK", [*PLAIN, ("Transfer-Encoding", "gzip")], [b"body"])
+    assert response.status == 200
+    assert response.header("Transfer-Encoding") == differs(upstream="gzip, chunked", ours=None)
+    if OURS:
+        assert response.body == b"body"
+
+
+def test_list_of_another_class(site):
+    """As the list of wsgiref.headers.Headers or of a framework may be."""
+    assert site.get("/start-response-object").json["a class of its own"] == "accepted"
 
 
 def test_error_of_start_response_that_nobody_catches_is_a_500(site):
@@ -193,6 +239,32 @@ def test_other_repeated_headers(site):
     assert response.header_values("X-Many") == joined
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Content-Range", ["bytes 0-1/8", "bytes 0-3/4"]),
+        ("Content-Length", ["2", "4"]),
+        ("Location", ["http://example.org/1", "http://example.org/2"]),
+    ],
+)
+def test_last_of_what_may_be_there_once(site, name, values):
+    headers = [*PLAIN, *((name, value) for value in values)]
+    response = respond(site, "206 Some", headers, [b"body"])
+    assert (response.status, response.body) == (206, b"body")
+    is_last = site.mode == "daemon" or name == "Content-Length"
+    assert response.header_values(name) == (values[-1:] if is_last else values)
+
+
+@pytest.mark.difference("Last-Modified is sent as the application says it, in both modes")
+@pytest.mark.parametrize("date", ["Sun, 06 Nov 2094 08:49:37 GMT", "no date"])
+def test_last_modified_that_cannot_be(site, date):
+    """In daemon mode, mod_wsgi reads the date and makes a new one of it."""
+    response = respond(site, "200 OK", [*PLAIN, ("Last-Modified", date)], [b"body"])
+    assert response.status == 200
+    changed = differs(upstream=site.mode == "daemon", ours=False)
+    assert (response.header("Last-Modified") != date) == changed
+
+
 def test_last_content_type_wins(site):
     headers = [("Content-Type", "text/first"), ("content-type", "text/last")]
     response = respond(site, "200 OK", headers, [b"body"])
@@ -251,6 +323,16 @@ def test_etag_and_last_modified_are_sent(site):
 # Calling it twice, exc_info
 
 
+@pytest.mark.parametrize("case", ["short-exc-info", "empty-exc-info"])
+def test_exc_info_that_is_no_triple_after_output(site, case):
+    assert site.get(f"/start-response-twice?{case}").body.startswith(b"output TypeError ")
+
+
+def test_exception_of_exc_info_comes_with_its_traceback(site):
+    body = site.get("/start-response-twice?traceback-exc-info").body
+    assert body == b"output application application raise_told"
+
+
 @pytest.mark.parametrize(
     ("case", "status", "body"),
     [
@@ -285,7 +367,21 @@ def test_start_response_object(site):
         "keywords": "TypeError",
         "one argument": "TypeError",
         "exc_info of another type": "RuntimeError",
+        "a class of its own": "accepted",
         "write is callable": True,
+    }
+
+
+def test_adapter(site):
+    """start_response is a method of it; what it tells of TLS is in test_layers.py."""
+    assert site.get("/adapter").json == {
+        "type": "Adapter",
+        "write before start_response": "RuntimeError",
+        "ssl_is_https": "0",
+        "a variable": "None",
+        "its name as bytes": "None",
+        "no such variable": "None",
+        "name of another type": "TypeError",
     }
 
 

@@ -13,6 +13,7 @@ def facts(stream):
         fileno = "OSError" if isinstance(error, OSError) else type(error).__name__
     return {
         "is a text stream": isinstance(stream, io.TextIOWrapper),
+        "name": stream.name,
         "encoding": stream.encoding,
         "errors": stream.errors,
         "isatty": stream.isatty(),

@@ -11,6 +11,16 @@ def raised(call):
         return type(error).__name__
 
 
+class Fussy(io.BytesIO):
+    def close(self):
+        super().close()
+        raise OSError("closed, but not willingly")
+
+
+def assign(wrapper):
+    wrapper.blksize = 1
+
+
 def application(environ, start_response):
     wrapper = environ["wsgi.file_wrapper"]
     file = io.BytesIO(b"x" * 20000)
@@ -29,6 +39,8 @@ def application(environ, start_response):
         "keywords": raised(lambda: wrapper(filelike=file, blksize=10).blksize),
         "negative": raised(lambda: wrapper(file, -1)),
         "filelike after close": raised(lambda: closed.filelike),
+        "block is read only": raised(lambda: assign(made)),
+        "close that raises": raised(lambda: wrapper(Fussy(b"data")).close()),
         "without read": raised(lambda: next(iter(wrapper(object())))),
     }
     start_response("200 OK", [("Content-Type", "application/json")])

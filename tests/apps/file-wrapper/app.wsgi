@@ -20,6 +20,20 @@ class Tracked(io.BytesIO):
         super().close()
 
 
+class Told(io.FileIO):
+    """Tells the log where it stood when it was closed."""
+
+    def __init__(self, errors):
+        file = regular(1000)
+        super().__init__(os.dup(file.fileno()))
+        self.errors = errors
+
+    def close(self):
+        if not self.closed:
+            print("FILE-WRAPPER-APP closed at", self.tell(), file=self.errors)
+        super().close()
+
+
 class OnlyRead:
     """Has nothing but read()."""
 
@@ -68,6 +82,7 @@ def application(environ, start_response):
             "at-end": lambda: regular(len(CONTENT)),
             "bytesio": lambda: io.BytesIO(CONTENT),
             "tracked": lambda: Tracked(CONTENT, environ["wsgi.errors"]),
+            "told": lambda: Told(environ["wsgi.errors"]),
             "only-read": lambda: OnlyRead(CONTENT),
             "pipe": pipe,
             "null": lambda: open("/dev/null", "rb"),

@@ -13,8 +13,13 @@ def application(environ, start_response):
             "readline": lambda: kept["input"].readline(),
             "readlines": lambda: kept["input"].readlines(),
             "next": lambda: next(kept["input"]),
-            "write": lambda: kept["errors"].write("too late\n"),
+            "iter": lambda: list(kept["input"]),
+            "close": lambda: kept["input"].close(),
+            "errors": lambda: kept["errors"].write("too late\n"),
+            "flush": lambda: kept["errors"].flush(),
+            "write": lambda: kept["write"](b"too late"),
             "start_response": lambda: kept["start_response"]("200 OK", []),
+            "ssl": lambda: kept["start_response"].__self__.ssl_is_https(),
         }
         for name, call in calls.items():
             try:
@@ -24,5 +29,5 @@ def application(environ, start_response):
     kept["input"] = environ["wsgi.input"]
     kept["errors"] = environ["wsgi.errors"]
     kept["start_response"] = start_response
-    start_response("200 OK", [("Content-Type", "application/json")])
+    kept["write"] = start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(results).encode()]

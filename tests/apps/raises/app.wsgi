@@ -3,10 +3,14 @@
 import builtins
 from urllib.parse import parse_qs
 
+import mod_wsgi
+
 
 def application(environ, start_response):
     query = parse_qs(environ["QUERY_STRING"])
-    error = getattr(builtins, query["what"][0])("told to raise")
+    what = query["what"][0]
+    error = getattr(builtins, what, None) or getattr(mod_wsgi, what)
+    error = error("told to raise")
     when = query["when"][0]
     if when == "start":
         raise error

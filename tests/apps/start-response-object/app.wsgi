@@ -20,6 +20,12 @@ def application(environ, start_response):
         facts["exc_info of another type"] = "accepted"
     except Exception as error:
         facts["exc_info of another type"] = type(error).__name__
+    own = type("Headers", (list,), {})([("X-Own", "1")])
+    try:
+        start_response("200 OK", own)
+        facts["a class of its own"] = "accepted"
+    except TypeError:
+        facts["a class of its own"] = "TypeError"
     write = start_response("200 OK", [("Content-Type", "application/json")], None)
     facts["write is callable"] = callable(write)
     return [json.dumps(facts).encode()]
