@@ -387,3 +387,23 @@ def test_many_connections_at_once(start, hello):
             assert connection.response().body == b"hello", round_
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"skip_finalisation": True}, {"interpreters": True}], ids=lambda o: "".join(o)
+)
+def test_what_c_code_has_printed_is_not_lost_at_the_end(start, script, options):
+    app = script("""
+        import ctypes
+
+        ctypes.CDLL(None).puts(b"printed by C")
+
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [b"whole"]
+    """)
+    daemon = start({"PYTHONUNBUFFERED": ""}, **options)
+    assert daemon.request(app, group="a").body == b"whole"
+    daemon.tell(STOP, 5)
+    assert daemon.wait() == 0
+    assert "printed by C" in daemon.log()

@@ -122,7 +122,8 @@ pub(crate) fn fork_worker(signals: &SignalPipe, outputs: [BorrowedFd<'_>; 2]) ->
     Ok(Side::Worker)
 }
 
-/// Writes what the C library has buffered: forked processes would write it again.
+/// Writes what the C library has buffered: forked processes would write it again, and one that ends
+/// without exit() would lose it.
 pub(crate) fn flush_standard_io() {
     // SAFETY: a null stream means all output streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };

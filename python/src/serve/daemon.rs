@@ -387,6 +387,8 @@ impl<'a> Daemon<'a> {
             for visit in visits.everywhere(&self.shared.interpreters) {
                 visit.seat().attach(|py| api::run_exit_functions(py, settings));
             }
+            // What C code has printed.
+            os::flush_standard_io();
             os::exit_now(0);
         }
         Outcome::Finish
