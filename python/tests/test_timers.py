@@ -244,8 +244,16 @@ def test_a_held_gil_does_not_stop_the_other_timers(start, app):
         connection.response()
 
 
+def catches(daemon, number: int) -> bool:
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)", status, re.M).group(1), 16)
+    return bool(caught >> number - 1 & 1)
+
+
 def test_deadlock_timeout(start, app):
     daemon = start(threads=2, deadlock_timeout=1, shutdown_timeout=1)
+    # A GIL that is never to be had cannot be prepared for.
+    wait_for(lambda: catches(daemon, signal.SIGRTMAX))
     with daemon.connect() as connection:
         described(daemon, connection, app, "/gil/60")
         assert told(daemon) == (LEAVING, DEADLOCK)
@@ -395,6 +403,30 @@ def accepts(daemon) -> bool:
 
 
 # WSGISlowRequests
+
+
+def test_the_signals_of_an_application_stay_its_own(start, script):
+    app = script("""
+        import signal
+        import time
+
+        def application(environ, start_response):
+            time.sleep(1)
+            start_response("200 OK", [])
+            return [b"whole"]
+
+        signal.signal(signal.SIGRTMAX, lambda number, frame: print("handled"))
+    """)
+    daemon = start(
+        slow_requests=100_000,
+        restrict_signal=False,
+        application_group=b"",
+        preload=((os.fsencode(app), b""),),
+    )
+    assert daemon.request(app).body == b"whole"
+    daemon.log("in application")
+    daemon.signal(signal.SIGRTMAX)
+    daemon.log("handled")
 
 
 @pytest.mark.no_python

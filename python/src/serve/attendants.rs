@@ -15,7 +15,8 @@ use crate::os::Dump;
 pub(super) struct Attendants {
     /// None once the process is at its end.
     list: Mutex<Option<Vec<Attendant>>>,
-    /// Where stacks are dumped to without a GIL; None when there is no such place.
+    /// Where stacks are dumped to without a GIL; None when there is no such place, or no
+    /// `deadlock-timeout`: the signals for that are the application's then.
     dump: Mutex<Option<Dump>>,
 }
 
@@ -33,9 +34,10 @@ pub(super) struct Wedged {
 const PROBE_PAUSES: (u64, u64) = (500_000, 30_000_000);
 
 impl Attendants {
-    /// None yet.
-    pub(super) fn new() -> Self {
-        Self { list: Mutex::new(Some(Vec::new())), dump: Mutex::new(Dump::new().ok()) }
+    /// None yet; `probes` says that the GILs are looked at.
+    pub(super) fn new(probes: bool) -> Self {
+        let dump = if probes { Dump::new().ok() } else { None };
+        Self { list: Mutex::new(Some(Vec::new())), dump: Mutex::new(dump) }
     }
 
     /// Asks the attendant of an interpreter, who is started where there is none.

@@ -105,6 +105,7 @@ impl Shared {
         epoll.add_level(stop.as_fd())?;
         let workers = (0..settings.threads).map(|_| Arc::new(Running::new())).collect();
         let stale = Limits::new(&settings).stale();
+        let attendants = Attendants::new(settings.deadlock_timeout > 0);
         let shared = Self {
             settings,
             region,
@@ -117,7 +118,7 @@ impl Shared {
             count: AtomicU64::new(0),
             workers,
             clock: Clock::start(),
-            attendants: Attendants::new(),
+            attendants,
             stale,
             activity: AtomicU64::new(0),
             ready: AtomicU64::new(0),
