@@ -83,7 +83,7 @@ def test_writing(both):
         names = ["", "chunks.bin", "large.bin", "moved.txt", "text.txt"]
         assert hrefs(found) == [f"/new/{name}" for name in names]
         dav("PROPPATCH", "/new/text.txt", 207, PATCH, Content_Type="application/xml")
-        answer = dav("LOCK", "/new/text.txt", 200, LOCK, Timeout="Second-100", Depth="0")
+        answer = dav("LOCK", "/new/text.txt", 200, LOCK, Timeout="Second-500", Depth="0")
         token = re.search(r"opaquelocktoken:[^<>]+", answer.text)[0]
         dav("PUT", "/new/text.txt", 423, b"third")
         dav("PUT", "/new/text.txt", 204, b"third", If=f"(<{token}>)")
