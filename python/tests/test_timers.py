@@ -642,6 +642,23 @@ def test_a_service_script_is_a_program(start, script):
     assert "WSGI0" not in log
 
 
+def test_a_service_script_that_waits_notices_a_signal(start, script):
+    service = script("""
+        import signal
+        import threading
+
+        # Another thread gets it, and nothing ends the wait of this one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        print("waits")
+        threading.Event().wait()
+    """)
+    daemon = start(threads=0, preload=((os.fsencode(service), b""),), application_group=b"")
+    daemon.log("waits")
+    daemon.tell(DRAIN, 15)
+    assert told(daemon) == (LEAVING, SERVICE_ENDED)
+    assert daemon.wait() == 0
+
+
 def test_a_service_script_that_returns_ends_its_process(start, script):
     service = script("""
         import threading, time

@@ -22,7 +22,7 @@ pub(crate) use process::{
     outlive_parent, process_name, set_locale, set_process_name, set_title, thread_cpu_micros,
     thread_stack_size, wall_clock_micros, watch_forks,
 };
-pub(crate) use signal::{Published, Signal, SignalPipe, is_told_to_stop, terminate_myself};
+pub(crate) use signal::{Nudge, Published, Signal, SignalPipe, is_told_to_stop, terminate_myself};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};
 
 /// errno of a process that has as many descriptors as it may.

@@ -80,6 +80,40 @@ pub(crate) fn terminate_myself() {
     unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
 }
 
+/// Ends waits of a thread. A signal that comes when a thread is about to wait, or to another thread,
+/// is known to Python and ends no wait.
+#[derive(Debug)]
+pub(crate) struct Nudge(libc::pthread_t);
+
+extern "C" fn do_nothing(_signal: libc::c_int) {}
+
+impl Nudge {
+    /// For the calling thread, which must live as long as this. It takes SIGURG, which is ignored
+    /// otherwise; nothing when the application has a use for that.
+    pub(crate) fn of_this_thread() -> Option<Self> {
+        // SAFETY: sigaction writes one structure and reads the other one, for which all zero is
+        // valid; the handler does nothing, which is async-signal-safe. pthread_self can not fail.
+        unsafe {
+            let mut before: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGURG, std::ptr::null(), &raw mut before);
+            if before.sa_sigaction != libc::SIG_DFL {
+                return None;
+            }
+            let mut action: libc::sigaction = std::mem::zeroed();
+            // Without SA_RESTART, or a wait would go on.
+            action.sa_sigaction = do_nothing as *const () as usize;
+            libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut());
+            Some(Self(libc::pthread_self()))
+        }
+    }
+
+    /// Ends what the thread waits for now with EINTR.
+    pub(crate) fn give(&self) {
+        // SAFETY: pthread_kill wants a thread that has not ended: `of_this_thread` asks for that.
+        unsafe { libc::pthread_kill(self.0, libc::SIGURG) };
+    }
+}
+
 /// The read end of the pipe.
 #[derive(Debug)]
 pub(crate) struct SignalPipe(OwnedFd);

@@ -14,7 +14,7 @@ use super::monitor::Monitor;
 use super::shared::Shared;
 use super::start::{self, Inheritance, StartError};
 use crate::interp::{Outcome, Seat};
-use crate::os;
+use crate::os::{self, Nudge};
 
 /// Runs the scripts on the main thread; `seat` is its seat.
 pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, StartError> {
@@ -28,10 +28,10 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
         .map_err(system("threads can not be woken"))?;
     let shared = Arc::new(shared);
     let monitor = Monitor::start(&shared).map_err(system("WSGI0068: no thread for timers"))?;
-    let its = (Arc::clone(&shared), monitor.clone());
+    let its = (Arc::clone(&shared), monitor.clone(), Nudge::of_this_thread());
     std::thread::Builder::new()
         .name("wsgi-control".to_owned())
-        .spawn(move || listen(&its.0, &its.1))
+        .spawn(move || listen(&its.0, &its.1, its.2.as_ref()))
         .map_err(system("no thread for the supervisor"))?;
     shared.set_ready();
     start::run_services(seat, &shared.settings);
@@ -45,18 +45,34 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
     Ok(Outcome::Finish)
 }
 
-/// Does what the supervisor says: the script is told as any program is.
-fn listen(shared: &Shared, monitor: &Monitor) {
+/// Pause between two nudges.
+const NUDGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Does what the supervisor says: the script is told as any program is, and it is seen to that its
+/// main thread notices. That thread ends with the process.
+fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>) {
+    let mut pause = None;
     loop {
-        let readable = os::poll_readable([Some(shared.control.descriptor())], None);
-        if readable.is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
-            continue;
+        match os::poll_readable([Some(shared.control.descriptor())], pause) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Ok([false]) => {
+                if let Some(nudge) = nudge {
+                    nudge.give();
+                }
+                continue;
+            }
+            Ok([true]) | Err(_) => {}
         }
         let Some(happening) = read_control(shared) else { continue };
         monitor.limit(limit(shared), "the end of its service script");
         os::terminate_myself();
+        pause = Some(NUDGE_PAUSE);
         if happening == Happening::Orphaned {
             // The socket stays readable.
+            while let Some(nudge) = nudge {
+                std::thread::sleep(NUDGE_PAUSE);
+                nudge.give();
+            }
             return;
         }
     }
