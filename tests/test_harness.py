@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The harness's own checks: each of them fails when it should."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,7 @@ from harness.client import Connection
 from harness.log import ErrorLog, LogAudit
 from harness.processes import Process
 from harness.waiting import wait_until
+from systems.reference import SideBySide
 
 SOON = 0.2
 """Seconds that a check waits which is expected to fail."""
@@ -169,6 +172,14 @@ def test_zombie_is_found(server_factory):
     ],
 )
 def test_client_tells_whether_a_response_is_complete(answer, body, complete):
+    with answering(answer) as port, Connection(port) as connection:
+        response = connection.request("/")
+    assert (response.body, response.complete) == (body, complete)
+
+
+@contextlib.contextmanager
+def answering(answer: bytes):
+    """A server that has this one answer for one request; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -178,7 +189,24 @@ def test_client_tells_whether_a_response_is_complete(answer, body, complete):
             connection.close()
 
         served = Background(serve)
-        with Connection(listener.getsockname()[1]) as connection:
-            response = connection.request("/")
+        yield listener.getsockname()[1]
         served.result()
-    assert (response.body, response.complete) == (body, complete)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        # As a random number in hexadecimal: one in sixteen is shorter.
+        (b"Content-Length: 10\r\n\r\ntoken 0xab", b"Content-Length: 9\r\n\r\ntoken 0xa", True),
+        (b"Content-Length: 9\r\n\r\ntoken 0xa", b"Content-Length: 9\r\n\r\ntaken 0xa", False),
+        (b"Content-Length: 9\r\n\r\ntoken 0xa", b"\r\ntoken 0xa", True),
+        (b"\r\ntoken 0xa", b"Content-Length: 9\r\n\r\ntoken 0xa", False),
+        (b"X-A: 0x1\r\n\r\n", b"X-A: 0x2\r\n\r\n", True),
+        (b"X-A: 1\r\n\r\n", b"X-A: 2\r\n\r\n", False),
+    ],
+)
+def test_answers_are_compared_without_what_is_masked(one, other, equal):
+    with answering(one) as port, answering(other) as reference_port:
+        both = SideBySide(SimpleNamespace(port=port), reference_port)
+        with contextlib.nullcontext() if equal else pytest.raises(AssertionError, match="GET /: "):
+            both.compare(lambda client: client.get("/"), {"0x[0-9a-f]+": "0x..."})

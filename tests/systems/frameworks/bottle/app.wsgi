@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Bottle application: routes, forms, cookies, generators and static files."""
 
+import tempfile
 from pathlib import Path
 
 import bottle
 
 DATA = Path(__file__).resolve().parent / "data"
+# Bottle keeps a thread's last request, and the file with its body, until the thread ends.
+tempfile.tempdir = str(DATA)
 
 application = bottle.Bottle()
 
