@@ -28,6 +28,8 @@ REQUIREMENTS = [
     "Django==5.2.19",
     "Flask==3.1.3",
     "pyramid==2.1",
+    # Pyramid imports pkg_resources, which later releases warn of.
+    "setuptools==75.8.2",
     "waitress==3.0.2",
     "WebOb==1.8.11",
     "WebTest==3.0.7",
