@@ -32,6 +32,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_child_init",
     "ap_hook_handler",
     "ap_hook_post_config",
+    "ap_hook_pre_mpm",
     "ap_hook_test_config",
     "ap_hook_translate_name",
     "ap_http_scheme",

@@ -21,6 +21,7 @@
 #include "httpd.h"
 #include "mod_auth.h"
 #include "mpm_common.h"
+#include "scoreboard.h"
 #include "unixd.h"
 #include "util_filter.h"
 #include "util_script.h"

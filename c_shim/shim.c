@@ -2,8 +2,10 @@
 #include "shim.h"
 
 #include "apr_errno.h"
+#include "apr_strings.h"
 #include "http_log.h"
 #include "mpm_common.h"
+#include "scoreboard.h"
 
 void mod_wsgi_shim_log_server(int module_index, int level, const char *file, int line,
                               const server_rec *s, const char *text)
@@ -95,4 +97,58 @@ void mod_wsgi_shim_hook_child_stopping(void (*stopping)(apr_pool_t *pool, int gr
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     ap_hook_child_stopping(stopping, NULL, NULL, APR_HOOK_FIRST);
 #endif
+}
+
+int mod_wsgi_shim_scoreboard(struct mod_wsgi_shim_scoreboard *summary)
+{
+    const global_score *global;
+
+    if (!ap_exists_scoreboard_image()) {
+        return 0;
+    }
+    global = ap_get_scoreboard_global();
+    summary->server_limit = global->server_limit;
+    summary->thread_limit = global->thread_limit;
+    summary->generation = global->running_generation;
+    summary->restart_time = global->restart_time;
+    return 1;
+}
+
+void mod_wsgi_shim_scoreboard_process(int process, struct mod_wsgi_shim_process *copy)
+{
+    const process_score *score = ap_get_scoreboard_process(process);
+
+    copy->pid = score->pid;
+    copy->generation = score->generation;
+    copy->quiescing = score->quiescing != 0;
+}
+
+void mod_wsgi_shim_scoreboard_worker(int process, int thread, struct mod_wsgi_shim_worker *copy)
+{
+    worker_score score;
+
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 36)
+    ap_copy_scoreboard_worker(&score, process, thread);
+#else
+    score = *ap_get_scoreboard_worker_from_indexes(process, thread);
+#endif
+    copy->thread = score.thread_num;
+    copy->generation = score.generation;
+    copy->status = score.status;
+    copy->access_count = score.access_count;
+    copy->bytes_served = score.bytes_served;
+    copy->start_time = score.start_time;
+    copy->stop_time = score.stop_time;
+    copy->last_used = score.last_used;
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 83)
+    score.client64[sizeof(score.client64) - 1] = 0;
+    apr_cpystrn(copy->client, score.client64, sizeof(copy->client));
+#else
+    score.client[sizeof(score.client) - 1] = 0;
+    apr_cpystrn(copy->client, score.client, sizeof(copy->client));
+#endif
+    score.request[sizeof(score.request) - 1] = 0;
+    apr_cpystrn(copy->request, score.request, sizeof(copy->request));
+    score.vhost[sizeof(score.vhost) - 1] = 0;
+    apr_cpystrn(copy->vhost, score.vhost, sizeof(copy->vhost));
 }

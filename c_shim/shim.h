@@ -34,4 +34,39 @@ void mod_wsgi_shim_hook_child_stopping(void (*stopping)(apr_pool_t *pool, int gr
 
 int mod_wsgi_shim_is_timeup(apr_status_t status);
 
+/* What is told of httpd's scoreboard, whose own structures differ between releases of httpd. */
+struct mod_wsgi_shim_scoreboard {
+    int server_limit;
+    int thread_limit;
+    int generation;
+    apr_time_t restart_time;
+};
+
+struct mod_wsgi_shim_process {
+    int pid;
+    int generation;
+    int quiescing;
+};
+
+/* Texts end with NUL. */
+struct mod_wsgi_shim_worker {
+    int thread;
+    int generation;
+    unsigned char status;
+    apr_uint64_t access_count;
+    apr_int64_t bytes_served;
+    apr_time_t start_time;
+    apr_time_t stop_time;
+    apr_time_t last_used;
+    char client[64];
+    char request[64];
+    char vhost[32];
+};
+
+/* 0 when there is no scoreboard; then nothing is written. */
+int mod_wsgi_shim_scoreboard(struct mod_wsgi_shim_scoreboard *summary);
+/* Within the limits of the scoreboard. */
+void mod_wsgi_shim_scoreboard_process(int process, struct mod_wsgi_shim_process *copy);
+void mod_wsgi_shim_scoreboard_worker(int process, int thread, struct mod_wsgi_shim_worker *copy);
+
 #endif

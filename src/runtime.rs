@@ -17,6 +17,7 @@ use crate::daemon::{Child, Group};
 use crate::embedded::{self, probe};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
+use crate::httpd::scoreboard::Scoreboard;
 use crate::httpd::server::Server;
 use crate::httpd::{mpm, other_child};
 use crate::library::PythonLibrary;
@@ -131,9 +132,27 @@ impl Runtime {
             child: OnceCell::new(),
             owner: process::own_pid(),
         });
-        runtime.start_supervisor()?;
+        if !runtime.waits_for_scoreboard() {
+            runtime.start_supervisor()?;
+        }
         CURRENT.store(Box::into_raw(runtime), Ordering::Release);
         Ok(Owner(()))
+    }
+
+    /// Whether the supervisor cannot be forked yet: it answers what processes ask of httpd's
+    /// scoreboard, which it inherits, and which at the first start is made when the configuration
+    /// is read and its hooks have run.
+    fn waits_for_scoreboard(&self) -> bool {
+        self.groups.iter().any(|group| group.options.server_metrics) && Scoreboard::get().is_none()
+    }
+
+    /// httpd has its scoreboard: starts the supervisor, if it has waited for that.
+    ///
+    /// # Errors
+    /// What the system refused.
+    pub(crate) fn scoreboard_is_made(&self) -> std::io::Result<()> {
+        let is_started = self.supervisor.lock().is_some();
+        if is_started { Ok(()) } else { self.start_supervisor() }
     }
 
     fn start_supervisor(&self) -> std::io::Result<()> {

@@ -979,7 +979,6 @@ def express(deploy) -> Server:
         hints=[
             "WSGISocketRotation",
             "WSGIAcceptMutex",
-            "WSGIServerMetrics",
             "WSGITelemetryService",
             "WSGITelemetryOptions",
         ],

@@ -8,6 +8,7 @@ use mod_wsgi_protocol::frame::{BodyError, HEADER_SIZE, Header, Kind, Reject};
 use mod_wsgi_protocol::hook::{self, Answer, Hook};
 use mod_wsgi_protocol::request::Request;
 use mod_wsgi_protocol::response::Head;
+use mod_wsgi_protocol::scoreboard::Question;
 use mod_wsgi_protocol::settings::Settings;
 use mod_wsgi_protocol::wire::Reader;
 
@@ -20,6 +21,9 @@ pub fn run(data: &[u8]) {
         2 => {
             if let Ok((control, value)) = Control::decode(rest) {
                 assert_eq!(Control::decode(&control.encode(value)), Ok((control, value)));
+            }
+            if let Ok(question) = Question::decode(rest) {
+                assert_eq!(Question::decode(&question.encode()), Ok(question));
             }
         }
         3 => {

@@ -15,6 +15,8 @@ pub mod inherited {
     pub const REGION: i32 = 5;
     /// The Python side's library; the bootstrap loads it as /proc/self/fd/6 and closes this.
     pub const LIBRARY: i32 = 6;
+    /// For questions about httpd's scoreboard ([`crate::scoreboard`]), where the settings allow them.
+    pub const METRICS: i32 = 7;
 }
 
 /// Bytes of a control message.
@@ -53,7 +55,8 @@ pub enum Control {
 }
 
 /// Descriptors of a [`Control::Fork`]: the worker's end of its control socket, whose first message
-/// holds its settings, its listening socket, its standard output and its standard error.
+/// holds its settings, its listening socket, its standard output and its standard error. Where the
+/// settings allow questions about httpd's scoreboard, the socket for them follows.
 pub const WORKER_DESCRIPTORS: usize = 4;
 
 /// Why a daemon process is replaced or leaves.

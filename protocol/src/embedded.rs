@@ -61,6 +61,10 @@ pub struct Host {
     ) -> i32,
     /// The `request_rec` of the request, for `apache.request_rec`; never null.
     pub request_record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
+    /// Writes the part of httpd's scoreboard that begins at this place, with number 0, to a buffer of
+    /// at least [`crate::scoreboard::MAX_PART`] bytes. Returns how many bytes it is; 0 when the
+    /// configuration does not allow it.
+    pub scoreboard: unsafe extern "C" fn(place: u32, buffer: *mut u8, length: usize) -> usize,
 }
 
 /// What Python's side hands back.

@@ -19,6 +19,7 @@ pub mod log;
 pub mod region;
 pub mod request;
 pub mod response;
+pub mod scoreboard;
 pub mod settings;
 pub mod wire;
 

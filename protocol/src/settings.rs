@@ -6,7 +6,7 @@ use crate::region::Geometry;
 use crate::wire::{DecodeError, Reader, Write};
 
 /// Layout number of the encoding, checked before anything else is read.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 /// A script that is loaded before the process is ready (WSGIImportScript, and a WSGIScriptAlias
 /// whose two groups are written literally).
@@ -128,6 +128,8 @@ pub struct Settings {
     pub eviction_timeout: u32,
     /// WSGISlowRequests, microseconds; 0 is off.
     pub slow_requests: u64,
+    /// `server-metrics=` or WSGIServerMetrics: httpd's scoreboard may be looked at.
+    pub server_metrics: bool,
     /// Bytes of stack of each thread; 0 is the system's default.
     pub stack_size: u64,
     /// Seconds that running requests have after a graceful reason.
@@ -186,6 +188,7 @@ impl Settings {
             self.stands_by,
             self.keeps_old_code,
             self.watches_modules,
+            self.server_metrics,
         ] {
             out.put_u8(u8::from(flag));
         }
@@ -294,6 +297,7 @@ impl Settings {
             stands_by: flag(reader)?,
             keeps_old_code: flag(reader)?,
             watches_modules: flag(reader)?,
+            server_metrics: flag(reader)?,
             application_groups: reader.u32()?,
             threads: reader.u32()?,
             processes: reader.u32()?,
@@ -416,6 +420,7 @@ mod tests {
             request_timeout: 60,
             deadlock_timeout: 300,
             slow_requests: 2_500_000,
+            server_metrics: true,
             geometry: Geometry { children: 2, slots: 64, processes: 8, sets: 4 },
             apache_version: (2, 4, 66),
             preload: vec![Preload { script: b"/a".to_vec(), application_group: b"g".to_vec() }],

@@ -22,6 +22,7 @@ use crate::api;
 use crate::exchange::{EmbeddedExchange, EmbeddedLog, Exchange, Frame, HostTable};
 use crate::interp::{Outcome, Seat, guarded};
 use crate::log::{self, Level};
+use crate::scoreboard;
 use crate::script::Occasion;
 use crate::serve::{Interpreters, Visits, preload, take_traceback};
 use crate::wsgi::{Inside, Job, handle, refuse};
@@ -116,6 +117,9 @@ fn set_up(seat: &Seat, host: HostTable) -> bool {
         let text = format!("WSGI0035: the main interpreter can not be set up\n{traceback}");
         log::process(Level::Critical, &text);
         return false;
+    }
+    if settings.server_metrics {
+        scoreboard::ask_host(host);
     }
     let interpreters = Interpreters::new(seat.interpreter(), settings.interpreters);
     let embedded = Embedded { host, settings, interpreters, threads: AtomicI64::new(0) };

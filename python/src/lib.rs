@@ -17,6 +17,7 @@ mod log;
 mod metrics;
 #[allow(unsafe_code)]
 mod os;
+mod scoreboard;
 mod script;
 mod serve;
 mod wsgi;

@@ -162,6 +162,7 @@ class Settings:
     stands_by: bool = False
     keeps_old_code: bool = False
     watches_modules: bool = False
+    server_metrics: bool = False
     threads: int = 2
     processes: int = 1
     home: bytes | None = None
@@ -195,7 +196,7 @@ class Settings:
     layers: tuple[Layer, ...] = ()
 
     def encode(self) -> bytes:
-        out = struct.pack("<I", 4) + long(self.build_id or build_id()) + long(self.process_group)
+        out = struct.pack("<I", 5) + long(self.build_id or build_id()) + long(self.process_group)
         out += optional(self.application_group)
         for flag in (
             self.interpreters,
@@ -213,6 +214,7 @@ class Settings:
             self.stands_by,
             self.keeps_old_code,
             self.watches_modules,
+            self.server_metrics,
         ):
             out += bytes([flag])
         out += struct.pack("<III", self.application_groups, self.threads, self.processes)

@@ -181,6 +181,11 @@ unsafe extern "C" fn request_record(r: *mut c_void) -> *mut c_void {
     r
 }
 
+/// Nor a scoreboard.
+unsafe extern "C" fn scoreboard(_place: u32, _buffer: *mut u8, _length: usize) -> usize {
+    0
+}
+
 fn serve(python: &Python, stream: UnixStream) {
     let mut request = Request { stream, body_ended: false, values: Vec::new() };
     while let Some((header, payload)) = request.read_frame() {
@@ -221,6 +226,7 @@ fn main() {
         log,
         lookup,
         request_record,
+        scoreboard,
     }));
     let (ready, is_ready) = channel();
     READY.set(ready).unwrap();

@@ -200,6 +200,8 @@ pub(crate) struct Global {
     pub(crate) case_sensitivity: Option<bool>,
     /// WSGISlowRequests, microseconds; 0 is off.
     pub(crate) slow_requests: u64,
+    /// WSGIServerMetrics.
+    pub(crate) server_metrics: bool,
     /// Options of all interpreters.
     pub(crate) options: InterpreterOptions,
     /// `<WSGIInterpreterOptions>`, in order.

@@ -64,6 +64,7 @@ pub(crate) fn settings(global: &Global, main: Server<'_>) -> Settings {
         restrict_stdout: global.options.restrict_stdout == Some(true),
         restrict_signal: global.options.restrict_signal != Some(false),
         slow_requests: global.slow_requests,
+        server_metrics: global.server_metrics,
         case_sensitivity: global.case_sensitivity != Some(false),
         log_level: log::server_level(main),
         apache_version: mpm::compiled_version(),

@@ -11,6 +11,7 @@ use mod_wsgi_protocol::embedded::{BUILD_ID_SIZE, Host, Python};
 use mod_wsgi_protocol::frame::{self, BodyError, Kind};
 use mod_wsgi_protocol::log::Entry;
 use mod_wsgi_protocol::request::{Body, NO_SLOT};
+use mod_wsgi_protocol::scoreboard::{self, Question};
 use parking_lot::Mutex;
 
 use super::{Plan, interpreter};
@@ -18,6 +19,7 @@ use crate::httpd::body::{self, BodyReader};
 use crate::httpd::guard::guard;
 use crate::httpd::log::{self, Level};
 use crate::httpd::request::Request;
+use crate::httpd::scoreboard::Scoreboard;
 use crate::os::signal::{self, Saved};
 use crate::relay::{Problem, Responder, note_times};
 use crate::runtime::Runtime;
@@ -61,6 +63,7 @@ pub(crate) fn host(settings: &[u8]) -> Host {
         log: write_log,
         lookup,
         request_record,
+        scoreboard,
     }
 }
 
@@ -297,5 +300,21 @@ unsafe extern "C" fn request_record(request: *mut c_void) -> *mut c_void {
             Some(exchange) => exchange.request.as_ptr().cast(),
             None => std::ptr::null_mut(),
         }
+    })
+}
+
+unsafe extern "C" fn scoreboard(place: u32, buffer: *mut u8, length: usize) -> usize {
+    guard("embedded scoreboard", 0, || {
+        if !Runtime::current().is_some_and(|runtime| runtime.global.server_metrics) {
+            return 0;
+        }
+        let question = Question { number: 0, place };
+        let part = scoreboard::answer(question, Scoreboard::get().as_ref());
+        if buffer.is_null() || part.len() > length {
+            return 0;
+        }
+        // SAFETY: Python's side gave `length` bytes of its own; the part is ours.
+        unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), buffer, part.len()) };
+        part.len()
     })
 }

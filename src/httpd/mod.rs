@@ -13,6 +13,7 @@ pub(crate) mod pool;
 pub(crate) mod regex;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod scoreboard;
 pub(crate) mod server;
 pub(crate) mod sys;
 pub(crate) mod table;

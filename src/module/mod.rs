@@ -58,6 +58,12 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
                 std::ptr::null(),
                 sys::APR_HOOK_REALLY_LAST,
             );
+            sys::ap_hook_pre_mpm(
+                Some(pre_mpm),
+                std::ptr::null(),
+                std::ptr::null(),
+                sys::APR_HOOK_REALLY_LAST,
+            );
             sys::ap_hook_test_config(
                 Some(test_config),
                 std::ptr::null(),
@@ -119,14 +125,25 @@ unsafe extern "C" fn post_config(
                 pool.own(owner);
                 sys::OK
             }
-            Err(error) => {
-                log::server(
-                    server,
-                    Level::Alert,
-                    &format!("WSGI0314: WSGI cannot be started: {error}"),
-                );
-                sys::HTTP_INTERNAL_SERVER_ERROR
-            }
+            Err(error) => cannot_start(server, &error),
+        }
+    })
+}
+
+fn cannot_start(server: Server<'_>, error: &std::io::Error) -> c_int {
+    let text = format!("WSGI0314: WSGI cannot be started: {error}");
+    log::server(server, Level::Alert, &text);
+    sys::HTTP_INTERNAL_SERVER_ERROR
+}
+
+/// After `post_config`, at each start but a graceful one: httpd's own hook, which makes the
+/// scoreboard, has run.
+unsafe extern "C" fn pre_mpm(_pool: *mut sys::apr_pool_t, _type: sys::ap_scoreboard_e) -> c_int {
+    guard("pre_mpm", sys::HTTP_INTERNAL_SERVER_ERROR, || {
+        let Some(runtime) = Runtime::current() else { return sys::OK };
+        match runtime.scoreboard_is_made() {
+            Ok(()) => sys::OK,
+            Err(error) => cannot_start(runtime.main(), &error),
         }
     })
 }

@@ -29,12 +29,8 @@ pub(crate) const EXIT_NOT_STARTED: i32 = 71;
 pub(crate) struct Started {
     /// The process.
     pub(crate) process: PidFd,
-    /// Control socket.
-    pub(crate) control: OwnedFd,
-    /// Read end of its standard output.
-    pub(crate) stdout: OwnedFd,
-    /// Read end of its standard error.
-    pub(crate) stderr: OwnedFd,
+    /// The ends.
+    pub(crate) ends: Ends,
 }
 
 /// The supervisor's ends of what connects it with a process.
@@ -42,6 +38,8 @@ pub(crate) struct Started {
 pub(crate) struct Ends {
     /// Control socket.
     pub(crate) control: OwnedFd,
+    /// For questions about httpd's scoreboard; None without `server-metrics=`, and of a template.
+    pub(crate) metrics: Option<OwnedFd>,
     /// Read end of its standard output.
     pub(crate) stdout: OwnedFd,
     /// Read end of its standard error.
@@ -55,6 +53,8 @@ pub(crate) struct Theirs {
     pub(crate) control: OwnedFd,
     /// Where it listens, if it does.
     pub(crate) listener: Option<OwnedFd>,
+    /// For questions about httpd's scoreboard; None without `server-metrics=`, and of a template.
+    pub(crate) metrics: Option<OwnedFd>,
     /// Standard output.
     pub(crate) stdout: OwnedFd,
     /// Standard error.
@@ -75,13 +75,22 @@ pub(crate) fn connect(
     let listener = address.map(|address| listen(plan, address, backlog)).transpose()?;
     let (control, child_control) = socket::message_pair()?;
     socket::send_large_message(control.as_fd(), settings)?;
+    // A template, which has no address, does not ask.
+    let asks = plan.settings.server_metrics && address.is_some();
+    let pair = if asks { Some(socket::message_pair()?) } else { None };
+    let (metrics, child_metrics) = pair.unzip();
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
     set_nonblocking(stdout.as_fd(), true)?;
     set_nonblocking(stderr.as_fd(), true)?;
-    let theirs =
-        Theirs { control: child_control, listener, stdout: child_stdout, stderr: child_stderr };
-    Ok((Ends { control, stdout, stderr }, theirs))
+    let theirs = Theirs {
+        control: child_control,
+        listener,
+        metrics: child_metrics,
+        stdout: child_stdout,
+        stderr: child_stderr,
+    };
+    Ok((Ends { control, metrics, stdout, stderr }, theirs))
 }
 
 /// Starts a process of the group that listens at `address`, or nowhere. `settings` are its encoded
@@ -94,7 +103,7 @@ pub(crate) fn launch(
     address: Option<&Address>,
     settings: &[u8],
 ) -> io::Result<Started> {
-    let (Ends { control, stdout, stderr }, theirs) = connect(plan, address, settings)?;
+    let (ends, theirs) = connect(plan, address, settings)?;
     let null = std::fs::File::open("/dev/null")?;
     let supervisor = own_pid();
     // SAFETY: the supervisor has one thread.
@@ -109,12 +118,14 @@ pub(crate) fn launch(
             ];
             let listener = theirs.listener.as_ref();
             descriptors.extend(listener.map(|listener| (listener.as_fd(), inherited::LISTENER)));
+            let metrics = theirs.metrics.as_ref();
+            descriptors.extend(metrics.map(|metrics| (metrics.as_fd(), inherited::METRICS)));
             descriptors.extend(plan.library.descriptor().map(|file| (file, inherited::LIBRARY)));
             become_interpreter(plan, supervisor, &descriptors)
         })
     }?;
     match PidFd::open(pid) {
-        Ok(process) => Ok(Started { process, control, stdout, stderr }),
+        Ok(process) => Ok(Started { process, ends }),
         Err(error) => {
             end_now(pid);
             Err(error)

@@ -238,6 +238,7 @@ fn settings(group: &Group, server: Server<'_>, global: &Global, peer_uid: u32) -
         restart_interval: options.restart_interval,
         eviction_timeout: options.eviction_timeout,
         slow_requests: global.slow_requests,
+        server_metrics: options.server_metrics,
         stack_size: options.stack_size.unwrap_or(0),
         graceful_timeout: options.graceful_timeout,
         shutdown_timeout: options.shutdown_timeout,

@@ -92,6 +92,8 @@ pub(crate) struct DaemonProcess {
     pub(crate) process: PidFd,
     /// Control socket.
     pub(crate) control: OwnedFd,
+    /// For questions about httpd's scoreboard; None without `server-metrics=`, and of a template.
+    pub(crate) metrics: Option<OwnedFd>,
     /// Standard output and standard error; None once closed.
     pub(crate) outputs: [Option<Output>; 2],
     /// The last lines that it wrote while it was starting.

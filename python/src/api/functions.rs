@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use mod_wsgi_protocol::log::Origin;
+use mod_wsgi_protocol::scoreboard::{Scoreboard, Worker};
 
 use super::events;
 use crate::interp::{
@@ -14,6 +15,7 @@ use crate::interp::{
 use crate::log::{self, Level};
 use crate::metrics::{self, Thread};
 use crate::os;
+use crate::scoreboard;
 use crate::wsgi::{Inside, is_logged, log_entry};
 
 /// The object with the functions.
@@ -141,6 +143,64 @@ impl Method<Api> for IntervalNumbers {
     }
 }
 
+/// `server_numbers()`: what httpd's scoreboard has, or None.
+struct ServerNumbers;
+impl Method<Api> for ServerNumbers {
+    fn call<'py>(
+        py: Attached<'py>,
+        _this: This<'_, 'py, Api>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        let scoreboard = py.detach(scoreboard::get);
+        let Some((summary, processes)) = scoreboard.as_ref().and_then(Scoreboard::whole) else {
+            return Ok(py.none());
+        };
+        let limits = [summary.server_limit.into(), summary.thread_limit.into()];
+        let summary = [limits[0], limits[1], summary.generation.into(), summary.restart_time];
+        let all = py.list()?;
+        for (process, its) in processes {
+            let workers = py.list()?;
+            for worker in its {
+                workers.append(py, &worker_row(py, worker)?)?;
+            }
+            let facts =
+                [process.pid.into(), process.generation.into(), process.is_quiescing.into()];
+            let facts = row(py, &facts, &[])?;
+            all.append(py, &py.tuple([facts.borrow(), workers.borrow()])?)?;
+        }
+        py.tuple([row(py, &summary, &[])?.borrow(), all.borrow()])
+    }
+}
+
+fn worker_row<'py>(py: Attached<'py>, worker: &Worker) -> PyResult<Object<'py>> {
+    let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    row(
+        py,
+        &[
+            worker.thread.into(),
+            worker.generation.into(),
+            count(worker.access_count),
+            count(worker.bytes_served),
+            worker.start_time,
+            worker.stop_time,
+            worker.last_used,
+        ],
+        &[&[worker.status], &worker.client, &worker.request, &worker.vhost],
+    )
+}
+
+/// A list of numbers and, after them, texts.
+fn row<'py>(py: Attached<'py>, numbers: &[i64], texts: &[&[u8]]) -> PyResult<Object<'py>> {
+    let list = py.list()?;
+    for number in numbers {
+        list.append(py, &py.integer(*number)?)?;
+    }
+    for text in texts {
+        list.append(py, &py.latin1(text)?)?;
+    }
+    Ok(list)
+}
+
 fn number<'py>(py: Attached<'py>, number: u64) -> PyResult<Object<'py>> {
     py.integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
@@ -218,6 +278,7 @@ impl NativeClassDefinition for Api {
         method::<Self, StartMetrics>(c"start_metrics"),
         method::<Self, ProcessNumbers>(c"process_numbers"),
         method::<Self, IntervalNumbers>(c"interval_numbers"),
+        method::<Self, ServerNumbers>(c"server_numbers"),
         method::<Self, CreateInMain>(c"create_in_main"),
         END_OF_METHODS,
     ];

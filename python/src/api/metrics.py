@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: F821 - `functions` and `settings` are put into the namespace before this runs
-"""What `mod_wsgi.process_metrics()` and `mod_wsgi.request_metrics()` return, made of the numbers
-that the Rust code keeps. What is not measured (waiting for the GIL, reading, writing) is None."""
+"""What `mod_wsgi.process_metrics()`, `mod_wsgi.request_metrics()` and `mod_wsgi.server_metrics()`
+return, made of the numbers that the Rust code has. What is not measured (waiting for the GIL, reading, writing) is None."""
 
 import os
 import time
@@ -124,4 +124,48 @@ def by_slot(threads, maximum, now):
         "request_threads_cpu_time": cpu,
         "request_threads_current_elapsed": elapsed,
         "request_threads_max_duration": longest,
+    }
+
+
+def server_metrics():
+    numbers = functions.server_numbers()
+    if numbers is None:
+        return None
+    (server_limit, thread_limit, generation, restart_time), processes = numbers
+    now, start = time.time(), restart_time / 1e6
+    return {
+        "server_limit": server_limit,
+        "thread_limit": thread_limit,
+        "running_generation": generation,
+        "restart_time": start,
+        "current_time": now,
+        "running_time": int(now - start),
+        "processes": [
+            {
+                "process_num": number,
+                "pid": pid,
+                "generation": generation,
+                "quiescing": bool(is_quiescing),
+                "workers": [worker_metrics(*facts) for facts in workers],
+            }
+            for number, ((pid, generation, is_quiescing), workers) in enumerate(processes)
+        ],
+    }
+
+
+def worker_metrics(
+    thread, generation, accesses, served, start, stop, used, status, client, request, vhost
+):
+    return {
+        "thread_num": thread,
+        "generation": generation,
+        "status": status,
+        "access_count": accesses,
+        "bytes_served": served,
+        "start_time": start / 1e6,
+        "stop_time": stop / 1e6,
+        "last_used": used / 1e6,
+        "client": client,
+        "request": request,
+        "vhost": vhost,
     }

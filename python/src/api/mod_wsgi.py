@@ -97,9 +97,8 @@ def start_recording_metrics():
     _support["functions"].start_metrics()
 
 
-def server_metrics():
-    # httpd's scoreboard is not looked at.
-    return None
+# httpd's scoreboard; None where the configuration does not allow it.
+server_metrics = _support["server_metrics"]
 
 
 def _log_handler():

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use mod_wsgi_protocol::embedded::Host;
 use mod_wsgi_protocol::frame::{BodyError, Kind, LAST};
 use mod_wsgi_protocol::log::Entry;
+use mod_wsgi_protocol::scoreboard::MAX_PART;
 
 use super::{Exchange, Frame, Gone, Progress, ReadError};
 use crate::log::ProcessLog;
@@ -31,6 +32,16 @@ impl HostTable {
     /// The table.
     pub(crate) fn table(self) -> &'static Host {
         self.0
+    }
+
+    /// The part of httpd's scoreboard that begins at this place, with number 0; empty when the
+    /// configuration does not allow it.
+    pub(crate) fn scoreboard(self, place: u32) -> Vec<u8> {
+        let mut part = vec![0; MAX_PART];
+        // SAFETY: `scoreboard` writes at most that many bytes to the address.
+        let count = unsafe { (self.0.scoreboard)(place, part.as_mut_ptr(), part.len()) };
+        part.truncate(count);
+        part
     }
 
     fn log(self, request: *mut c_void, payload: &[u8]) {

@@ -22,6 +22,7 @@ use crate::exchange::Connection;
 use crate::interp::{Outcome, Seat, clear_exception};
 use crate::log::{self, Level};
 use crate::os::{self, Listener, Signal, SignalPipe};
+use crate::scoreboard;
 use crate::script;
 use crate::wsgi::leave_if_forked;
 
@@ -100,7 +101,8 @@ impl<'a> Daemon<'a> {
                 None => return Ok(None),
             };
         }
-        let Inheritance { control, listener, region, settings } = inheritance;
+        let Inheritance { control, listener, region, metrics, settings } = inheritance;
+        metrics.into_iter().for_each(scoreboard::ask_supervisor);
         let (shared, woken) = Shared::new(settings, region, control, interpreters)
             .map_err(system("worker threads can not be woken"))?;
         let shared = Arc::new(shared);

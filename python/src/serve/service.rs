@@ -15,11 +15,13 @@ use super::shared::Shared;
 use super::start::{self, Inheritance, StartError};
 use crate::interp::{Outcome, Seat};
 use crate::os::{self, Nudge};
+use crate::scoreboard;
 
 /// Runs the scripts on the main thread; `seat` is its seat.
 pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, StartError> {
     let system = |what| move |error| StartError::System(what, error);
-    let Inheritance { control, listener, region, settings } = inheritance;
+    let Inheritance { control, listener, region, metrics, settings } = inheritance;
+    metrics.into_iter().for_each(scoreboard::ask_supervisor);
     // Nobody would take what comes.
     drop(listener);
     start::set_up(seat, &settings, None)?;

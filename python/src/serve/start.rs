@@ -75,6 +75,8 @@ pub(super) struct Inheritance {
     pub(super) listener: Option<Listener>,
     /// Shared memory of the process group.
     pub(super) region: Region<'static>,
+    /// For questions about httpd's scoreboard, where the configuration allows them.
+    pub(super) metrics: Option<Socket>,
     /// What the configuration says.
     pub(super) settings: Settings,
 }
@@ -102,7 +104,12 @@ pub(super) fn inherit() -> Result<Inheritance, StartError> {
     } else {
         Some(listener(take("listening socket", inherited::LISTENER)?)?)
     };
-    Ok(Inheritance { control, listener, region, settings })
+    let metrics = if settings.server_metrics && !settings.is_template {
+        Some(Socket::new(take("socket for httpd's scoreboard", inherited::METRICS)?))
+    } else {
+        None
+    };
+    Ok(Inheritance { control, listener, region, metrics, settings })
 }
 
 /// A listening socket, made non-blocking.

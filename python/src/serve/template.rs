@@ -61,7 +61,7 @@ enum Told {
     /// These are the settings from now on: load what they name.
     Load(Box<Settings>),
     /// Fork a worker with these descriptors.
-    Fork([OwnedFd; WORKER_DESCRIPTORS]),
+    Fork([OwnedFd; WORKER_DESCRIPTORS], Option<OwnedFd>),
 }
 
 /// Loads what there is to load, and forks workers until the process is to leave. Returns in each
@@ -113,8 +113,8 @@ pub(super) fn run(
                 template.settings = *settings;
                 template.load();
             }
-            Told::Fork(descriptors) => {
-                if let Some(worker) = template.fork(descriptors)? {
+            Told::Fork(descriptors, metrics) => {
+                if let Some(worker) = template.fork(descriptors, metrics)? {
                     return Ok(Some(worker));
                 }
             }
@@ -227,8 +227,8 @@ impl Template<'_> {
 
     fn hear(&self) -> Told {
         let mut message = vec![0; LARGEST_SETTINGS];
-        let (count, descriptors) =
-            match self.control.receive_with::<WORKER_DESCRIPTORS>(&mut message) {
+        let (count, mut descriptors) =
+            match self.control.receive_with::<{ WORKER_DESCRIPTORS + 1 }>(&mut message) {
                 Ok((Received::Bytes(count), descriptors)) => (count, descriptors),
                 Ok((Received::End, _)) | Err(_) => return Told::Leave,
             };
@@ -246,14 +246,19 @@ impl Template<'_> {
             Ok((Control::Drain | Control::Stop, _)) => Told::Leave,
             Ok((Control::Serve, _)) => Told::Serve,
             Ok((Control::Keep, _)) => Told::Keep(Control::detail(message)),
-            Ok((Control::Fork, _)) => descriptors.try_into().map_or_else(
-                |_| {
-                    // The kernel drops what this process has no room for.
-                    self.send(&Control::ForkFailed.encode(os::NO_DESCRIPTOR));
-                    Told::Nothing
-                },
-                Told::Fork,
-            ),
+            Ok((Control::Fork, _)) => {
+                let wanted = WORKER_DESCRIPTORS + usize::from(self.settings.server_metrics);
+                let is_complete = descriptors.len() == wanted;
+                let metrics = is_complete.then(|| descriptors.drain(WORKER_DESCRIPTORS..).next());
+                match descriptors.try_into() {
+                    Ok(descriptors) if is_complete => Told::Fork(descriptors, metrics.flatten()),
+                    _ => {
+                        // The kernel drops what this process has no room for.
+                        self.send(&Control::ForkFailed.encode(os::NO_DESCRIPTOR));
+                        Told::Nothing
+                    }
+                }
+            }
             Ok(_) | Err(_) => Told::Nothing,
         }
     }
@@ -280,6 +285,7 @@ impl Template<'_> {
     fn fork(
         &self,
         descriptors: [OwnedFd; WORKER_DESCRIPTORS],
+        metrics: Option<OwnedFd>,
     ) -> Result<Option<Inheritance>, StartError> {
         if let Some(change) = self.change() {
             // Of no use to anybody: the first request would replace it.
@@ -289,7 +295,9 @@ impl Template<'_> {
         let [control, listener, output, error] = descriptors;
         let outputs = [output.as_fd(), error.as_fd()];
         match self.seat.attach(|py| py.fork_worker(self.signals, outputs)) {
-            Ok(Side::Worker) => self.become_worker(Socket::new(control), listener).map(Some),
+            Ok(Side::Worker) => {
+                self.become_worker(Socket::new(control), listener, metrics).map(Some)
+            }
             Ok(Side::Template(birth)) => {
                 match birth.wait() {
                     Ok(worker) => self.send(&Control::Forked.encode(worker)),
@@ -309,7 +317,12 @@ impl Template<'_> {
         self.send(&Control::ForkFailed.encode(number.unwrap_or(0)));
     }
 
-    fn become_worker(&self, control: Socket, listener: OwnedFd) -> Result<Inheritance, StartError> {
+    fn become_worker(
+        &self,
+        control: Socket,
+        listener: OwnedFd,
+        metrics: Option<OwnedFd>,
+    ) -> Result<Inheritance, StartError> {
         os::set_process_name(&self.name);
         let mut settings = start::receive_settings(&control)?;
         // What the template could not load is loaded again by a request.
@@ -326,6 +339,7 @@ impl Template<'_> {
         });
         start::adopt_group(self.seat, &settings);
         let listener = Some(start::listener(listener)?);
-        Ok(Inheritance { control, listener, region: self.region, settings })
+        let metrics = metrics.map(Socket::new);
+        Ok(Inheritance { control, listener, region: self.region, metrics, settings })
     }
 }

@@ -244,7 +244,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "server-metrics",
         default: "Off",
-        meaning: "Whether mod_wsgi.server_metrics() may read httpd's scoreboard (no effect yet)",
+        meaning: "Whether mod_wsgi.server_metrics() tells what httpd's scoreboard has: of all virtual hosts, with ExtendedStatus also addresses and request lines",
         setter: Setter::Boolean(|options, value| options.server_metrics = value),
     },
     DaemonOption {

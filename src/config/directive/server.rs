@@ -72,15 +72,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         c"WSGIServerMetrics",
         BOOLEAN,
         "Off",
-        c"No effect yet: mod_wsgi.server_metrics() returns None; mod_status has httpd's scoreboard",
-        Action::GlobalBoolean(|global, value| {
-            if value {
-                global.notice(
-                    "WSGIServerMetrics has no effect yet: mod_wsgi.server_metrics() returns None, and mod_status shows httpd's scoreboard"
-                        .into(),
-                );
-            }
-        }),
+        c"Whether mod_wsgi.server_metrics() tells what httpd's scoreboard has, in embedded mode; server-metrics= says so for a process group",
+        Action::GlobalBoolean(|global, value| global.server_metrics = value),
     ),
     global(
         c"WSGITelemetryService",

@@ -119,6 +119,9 @@ impl Supervisor<'_> {
             }
         }
         let _ = self.epoll.remove(process.control.as_fd());
+        if let Some(metrics) = &process.metrics {
+            let _ = self.epoll.remove(metrics.as_fd());
+        }
         let _ = self.epoll.remove(process.process.as_fd());
         let plan = &self.plans[process.group];
         if let Some(path) = plan.group.address(process.serial).path() {

@@ -18,7 +18,7 @@ use super::{MESSAGES_A_TURN, Supervisor};
 use crate::httpd::log::{self, Level};
 use crate::os::process::end_now;
 use crate::os::socket::{self, receive_now};
-use crate::supervisor::launch::{self, Started};
+use crate::supervisor::launch::{self, Ends, Started};
 use crate::supervisor::output::Lines;
 use crate::supervisor::process::{self, DaemonProcess, Output, Role, Said};
 use crate::supervisor::scaling::Idleness;
@@ -285,14 +285,20 @@ impl Supervisor<'_> {
         set: usize,
         slot: u32,
         serial: u32,
-        Started { process, control, stdout, stderr }: Started,
+        Started { process, ends }: Started,
     ) -> io::Result<u32> {
+        let Ends { control, metrics, stdout, stderr } = ends;
         let key = self.next_key;
         self.next_key += 1;
         let watched = self
             .epoll
             .add(process.as_fd(), Token::Exit(key).encode())
             .and_then(|()| self.epoll.add(control.as_fd(), Token::Control(key).encode()))
+            .and_then(|()| {
+                metrics.as_ref().map_or(Ok(()), |metrics| {
+                    self.epoll.add(metrics.as_fd(), Token::Metrics(key).encode())
+                })
+            })
             .and_then(|()| self.epoll.add(stdout.as_fd(), Token::Output(key, 0).encode()))
             .and_then(|()| self.epoll.add(stderr.as_fd(), Token::Output(key, 1).encode()));
         if let Err(error) = watched {
@@ -310,6 +316,7 @@ impl Supervisor<'_> {
                 serial,
                 process,
                 control,
+                metrics,
                 outputs: [output(stdout), output(stderr)],
                 said: Said::default(),
                 started: Instant::now(),

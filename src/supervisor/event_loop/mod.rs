@@ -7,6 +7,7 @@ mod burial;
 mod children;
 mod demand;
 mod life;
+mod metrics;
 mod replacing;
 mod sets;
 mod template;
@@ -184,6 +185,7 @@ impl<'a> Supervisor<'a> {
                     Some(Token::Output(key, which)) => self.hear_output(key, which),
                     Some(Token::Exit(key)) => self.bury(key),
                     Some(Token::Child(block)) => self.forget_child(block),
+                    Some(Token::Metrics(key)) => self.hear_question(key),
                     None => {}
                 }
             }

@@ -147,8 +147,10 @@ impl Supervisor<'_> {
         let (ends, theirs) = launch::connect(plan, Some(&address), &settings.encode())
             .inspect_err(|_| self.unpublish(group, slot, serial))?;
         let Some(listener) = &theirs.listener else { return Ok(()) };
-        let descriptors =
-            [&theirs.control, listener, &theirs.stdout, &theirs.stderr].map(OwnedFd::as_fd);
+        let mut descriptors = [&theirs.control, listener, &theirs.stdout, &theirs.stderr]
+            .map(OwnedFd::as_fd)
+            .to_vec();
+        descriptors.extend(theirs.metrics.as_ref().map(OwnedFd::as_fd));
         let message = Control::Fork.encode(0);
         self.publish_start(group, set, slot, serial, 0);
         let sent = socket::send_with_descriptors(template.control.as_fd(), &message, &descriptors);
@@ -219,8 +221,7 @@ impl Supervisor<'_> {
             return;
         };
         let pid = process.pid();
-        let Ends { control, stdout, stderr } = birth.ends;
-        let started = Started { process, control, stdout, stderr };
+        let started = Started { process, ends: birth.ends };
         match self.enter(group, set, birth.slot, birth.serial, started) {
             Ok(worker) => {
                 if let Some(process) = self.processes.get_mut(&worker) {

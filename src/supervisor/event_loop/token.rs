@@ -11,6 +11,7 @@ pub(super) enum Token {
     Control(u32),
     Output(u32, usize),
     Child(u32),
+    Metrics(u32),
 }
 
 impl Token {
@@ -23,6 +24,7 @@ impl Token {
             Self::Output(key, 0) => (4, key),
             Self::Output(key, _) => (5, key),
             Self::Child(block) => (6, block),
+            Self::Metrics(key) => (7, key),
         };
         u64::from(number) << 8 | kind
     }
@@ -37,6 +39,7 @@ impl Token {
             4 => Self::Output(number, 0),
             5 => Self::Output(number, 1),
             6 => Self::Child(number),
+            7 => Self::Metrics(number),
             _ => return None,
         })
     }
@@ -56,6 +59,7 @@ mod tests {
             Token::Output(3, 0),
             Token::Output(3, 1),
             Token::Child(12),
+            Token::Metrics(13),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
