@@ -8,12 +8,17 @@ import pytest
 
 from harness.plugin import differs
 from harness.server import Server
+from harness.under_test import OURS
+from harness.waiting import wait_until
 
-CONFIG = """
-WSGIDaemonProcess main threads=4
-WSGIApplicationGroup %{GLOBAL}
-WSGIScriptAlias /embedded ${APPS}/run-code/app.wsgi
-WSGIScriptAlias /daemon ${APPS}/run-code/app.wsgi process-group=main
+OPTIONS = "body-spool=0" if OURS else ""
+"""Bodies are read by the application while they come."""
+
+CONFIG = f"""
+WSGIDaemonProcess main threads=4 {OPTIONS}
+WSGIApplicationGroup %{{GLOBAL}}
+WSGIScriptAlias /embedded ${{APPS}}/run-code/app.wsgi
+WSGIScriptAlias /daemon ${{APPS}}/run-code/app.wsgi process-group=main
 """
 
 
@@ -78,7 +83,7 @@ raise ValueError("METRICS as told")
 """
 
 
-@pytest.mark.difference("start_time is that of the interval; what is not measured is None")
+@pytest.mark.difference("start_time is that of the interval")
 def test_request_metrics(server, mode):
     ask(server, mode, "start_recording_metrics")
     ask(server, mode, "request_metrics")
@@ -114,6 +119,190 @@ def test_request_metrics(server, mode):
     assert 0.25 / period / maximum <= metrics["capacity_utilization"] <= 1
     assert metrics["output_bytes"] >= 6 * len("done")
     assert metrics["input_bytes"] > 0
-    assert (metrics["gil_wait_time"] is None) == differs(upstream=False, ours=True)
     # Each call begins another interval.
     assert ask(server, mode, "request_metrics")["request_count"] == 1
+
+
+def test_shape_of_waits(server, mode):
+    ask(server, mode, "start_recording_metrics")
+    ask(server, mode, "request_metrics")
+    run(server, mode, "pass")
+    metrics = ask(server, mode, "request_metrics")
+    assert type(metrics["gil_wait_count"]) is int
+    for name in ("gil_wait_time", "input_read_time", "output_write_time"):
+        assert type(metrics[name]) is float
+        shortest, longest = metrics[f"{name}_min_us"], metrics[f"{name}_max_us"]
+        assert type(shortest) is type(longest) is int
+        assert shortest <= longest
+        assert len(metrics[f"{name}_buckets"]) == 65
+        assert sum(metrics[f"{name}_buckets"]) in (1, 2)
+
+
+PAUSE = 0.25
+
+
+def send_slowly(server: Server, mode: str, code: str) -> None:
+    """Has the application wait for a part of the body."""
+    raw = server.raw()
+    head = f"POST /{mode} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(code)}\r\n\r\n"
+    raw.send(head.encode() + code[:1].encode())
+    time.sleep(PAUSE)
+    raw.send(code[1:].encode())
+    assert raw.receive_all().startswith(b"HTTP/1.1 200 ")
+    raw.close()
+
+
+def read_slowly(server: Server, mode: str) -> None:
+    """Has the application wait until its response is taken: it is more than all buffers hold."""
+    raw = server.raw()
+    raw.send(f"GET /large-{mode} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    raw.receive(1)
+    time.sleep(PAUSE)
+    assert len(raw.receive_all()) > LARGE
+    raw.close()
+
+
+LARGE = 30_000_000
+LARGE_APP = f"""
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return (b"x" * 1_000_000 for _ in range({LARGE} // 1_000_000))
+"""
+
+
+@pytest.fixture
+def large(server_factory, mode, mpm) -> Server:
+    if mpm == "prefork" and mode == "embedded":
+        pytest.skip("each request may have another process")
+    config = """
+WSGIScriptAlias /large-embedded ${ROOT}/apps/large.wsgi
+WSGIScriptAlias /large-daemon ${ROOT}/apps/large.wsgi process-group=main
+"""
+    server = server_factory(CONFIG + config, start=False)
+    server.write("apps/large.wsgi", LARGE_APP)
+    return server.start()
+
+
+def test_waiting_for_the_body(server, mode):
+    ask(server, mode, "start_recording_metrics")
+    ask(server, mode, "request_metrics")
+    send_slowly(server, mode, "pass")
+    metrics = ask(server, mode, "request_metrics")
+    longest = metrics["input_read_time_max_us"] / 1e6
+    assert PAUSE / 2 <= longest <= metrics["application_time_max_us"] / 1e6
+    assert metrics["input_read_time"] == pytest.approx(longest / metrics["request_count"], rel=0.1)
+    # 250 ms are in the octave from 128 ms, or in a later one.
+    assert sum(metrics["input_read_time_buckets"][28:]) == 1
+    assert metrics["output_write_time_max_us"] / 1e6 < longest
+
+
+def test_waiting_for_the_client(large, mode):
+    ask(large, mode, "start_recording_metrics")
+    ask(large, mode, "request_metrics")
+    read_slowly(large, mode)
+    written = []
+
+    def is_known() -> bool:
+        """Ours is known when all is sent, which the client may see before."""
+        written.append(ask(large, mode, "request_metrics")["output_write_time_max_us"] or 0)
+        return max(written) / 1e6 >= PAUSE / 2
+
+    wait_until(is_known, "the time that writing took")
+
+
+SPIN = """
+import sys, threading
+sys.spins = True
+
+def spin():
+    while sys.spins:
+        pass
+
+sys.before = sys.getswitchinterval()
+sys.setswitchinterval(0.1)
+threading.Thread(target=spin).start()
+"""
+STOP_SPINNING = """
+import sys
+sys.spins = False
+sys.setswitchinterval(sys.before)
+"""
+
+
+def test_waiting_for_the_gil(server, mode):
+    """Who has the GIL keeps it until somebody has waited for the switch interval."""
+    ask(server, mode, "start_recording_metrics")
+    run(server, mode, SPIN)
+    ask(server, mode, "request_metrics")
+    run(server, mode, STOP_SPINNING)
+    metrics = ask(server, mode, "request_metrics")
+    assert metrics["gil_wait_count"] >= metrics["request_count"]
+    assert 0.05 <= metrics["gil_wait_time_max_us"] / 1e6 <= metrics["request_time_max_us"] / 1e6
+
+
+FINISHED = """
+import json, mod_wsgi
+def tell(name, **payload):
+    if name == "request_finished":
+        payload.pop("request_data")
+        mod_wsgi.finished = payload
+mod_wsgi.subscribe_events(tell)
+"""
+FINISHED_TYPES = {
+    "request_id": str,
+    "thread_id": int,
+    "server_pid": int,
+    "request_start": float,
+    "queue_start": float,
+    "daemon_start": float,
+    "input_reads": int,
+    "input_length": int,
+    "input_time": float,
+    "output_length": int,
+    "output_writes": int,
+    "output_time": float,
+    "cpu_user_time": float,
+    "cpu_system_time": float,
+    "cpu_time": float,
+    "application_finish": float,
+    "application_time": float,
+    "status": int,
+    "gil_wait_time": float,
+    "gil_wait_count": int,
+}
+
+
+def finished(server: Server, mode: str) -> dict:
+    """What subscribers were told of the last request."""
+    path = server.root / "answers" / "finished.json"
+    if not path.parent.exists():
+        path.parent.mkdir()
+        path.parent.chmod(0o777)
+    code = "import json, mod_wsgi; json.dump(mod_wsgi.finished, open({!r}, 'w'))"
+    run(server, mode, code.format(str(path)))
+    return json.loads(path.read_text())
+
+
+def test_request_finished(server, mode):
+    run(server, mode, FINISHED)
+    run(server, mode, "pass")
+    event = finished(server, mode)
+    assert {name: type(value) for name, value in event.items()} == FINISHED_TYPES
+    assert event["server_pid"] in [child.pid for child in server.httpd_children]
+    assert event["status"] == 200
+    begun = event["request_start"]
+    assert begun < event["application_finish"] <= begun + event["application_time"] + 30
+    assert event["cpu_time"] == pytest.approx(event["cpu_user_time"] + event["cpu_system_time"])
+    assert event["cpu_time"] <= event["application_time"] + 1e-9
+
+
+def test_request_finished_tells_of_waits(large, mode):
+    run(large, mode, FINISHED)
+    send_slowly(large, mode, "pass")
+    event = finished(large, mode)
+    assert PAUSE / 2 <= event["input_time"] <= event["application_time"]
+    assert event["output_time"] < PAUSE / 2
+    read_slowly(large, mode)
+    event = finished(large, mode)
+    assert PAUSE / 2 <= event["output_time"] <= event["application_time"]
+    assert event["input_time"] == 0.0

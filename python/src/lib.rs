@@ -20,4 +20,5 @@ mod os;
 mod scoreboard;
 mod script;
 mod serve;
+mod timing;
 mod wsgi;

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::os;
+use crate::timing::{self, Waits};
 
 /// Sub-buckets of an octave, octaves, and what is beyond them.
 const BUCKETS: usize = 4 * 16 + 1;
@@ -36,12 +38,18 @@ impl Phase {
 
     /// Adds what lies between two moments, if both are known. Clocks that are set back make 0.
     fn add(&mut self, from: i64, to: i64) {
-        if from <= 0 || to <= 0 {
-            return;
+        if from > 0 && to > 0 {
+            self.add_micros(between(from, to));
         }
-        let micros = u64::try_from(to.saturating_sub(from)).unwrap_or(0);
+    }
+
+    fn add_duration(&mut self, duration: Duration) {
+        self.add_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn add_micros(&mut self, micros: u64) {
         self.count += 1;
-        self.sum += micros;
+        self.sum = self.sum.saturating_add(micros);
         self.shortest = self.shortest.min(micros);
         self.longest = self.longest.max(micros);
         if let Some(count) = self.buckets.get_mut(bucket(micros)) {
@@ -98,12 +106,24 @@ pub(crate) struct Interval {
     pub(crate) statuses: [u64; 5],
     /// Bytes and reads of input, bytes and blocks of output.
     pub(crate) traffic: [u64; 4],
-    /// From httpd's to the application's work, and all of it; see [`PHASES`].
-    pub(crate) phases: [Phase; 5],
+    /// How often requests took a GIL.
+    pub(crate) gil_waits: u64,
+    /// From httpd's to the application's work, all of it, and what requests waited for meanwhile; see
+    /// [`PHASES`].
+    pub(crate) phases: [Phase; PHASES.len()],
 }
 
 /// Names of the phases, in their order.
-pub(crate) const PHASES: [&str; 5] = ["server", "queue", "daemon", "application", "request"];
+pub(crate) const PHASES: [&str; 8] = [
+    "server",
+    "queue",
+    "daemon",
+    "application",
+    "request",
+    "gil_wait",
+    "input_read",
+    "output_write",
+];
 
 impl Interval {
     const fn new() -> Self {
@@ -115,7 +135,8 @@ impl Interval {
             completed: 0,
             statuses: [0; 5],
             traffic: [0; 4],
-            phases: [const { Phase::new() }; 5],
+            gil_waits: 0,
+            phases: [const { Phase::new() }; PHASES.len()],
         }
     }
 
@@ -140,6 +161,7 @@ static STATE: Mutex<State> =
 
 /// Begins to record, if that is not so yet.
 pub(crate) fn start() {
+    timing::want();
     let mut state = STATE.lock();
     if !RECORDING.swap(true, Ordering::Relaxed) {
         state.interval = Interval::begin();
@@ -157,8 +179,26 @@ pub(crate) struct Moments {
     pub(crate) daemon: i64,
 }
 
-/// What a request has moved: status, bytes and blocks of output, reads and bytes of input.
-pub(crate) type Statistics = (u64, u64, u64, u64, u64);
+/// What a request has moved, and how long it has waited.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Statistics {
+    /// HTTP status.
+    pub(crate) status: u64,
+    /// Bytes of output.
+    pub(crate) output: u64,
+    /// Blocks of it.
+    pub(crate) writes: u64,
+    /// How long it waited until they were taken; what is sent after the application is not in here.
+    pub(crate) writing: Duration,
+    /// Bytes of input.
+    pub(crate) input: u64,
+    /// Reads that asked httpd for it.
+    pub(crate) reads: u64,
+    /// How long they took.
+    pub(crate) reading: Duration,
+    /// Waits for the GIL.
+    pub(crate) gil: Waits,
+}
 
 /// A request that is measured; dropped without an end when its thread panics.
 pub(crate) struct Measured {
@@ -180,17 +220,25 @@ pub(crate) fn begin(thread: i64) -> Option<Measured> {
     Some(Measured { thread, start, cpu: os::thread_cpu_micros() })
 }
 
-/// The request is over.
+/// The request is over, but for what is still to be sent. When it is measured, how long sending took
+/// so far, for [`sent`].
 pub(crate) fn end(
     measured: Option<Measured>,
     moments: &Moments,
     statistics: impl FnOnce() -> Statistics,
-) {
+) -> Option<Duration> {
     COMPLETED.fetch_add(1, Ordering::Relaxed);
-    let Some(measured) = measured else { return };
+    let measured = measured?;
     let statistics = statistics();
     let cpu = os::thread_cpu_micros().saturating_sub(measured.cpu);
-    STATE.lock().end(&measured, moments, statistics, os::wall_clock_micros(), cpu);
+    STATE.lock().end(&measured, moments, &statistics, os::wall_clock_micros(), cpu);
+    Some(statistics.writing)
+}
+
+/// All of a request that is measured is sent, which took this long.
+pub(crate) fn sent(writing: Duration) {
+    let [.., output] = &mut STATE.lock().interval.phases;
+    output.add_duration(writing);
 }
 
 impl Drop for Measured {
@@ -210,21 +258,24 @@ impl State {
         &mut self,
         measured: &Measured,
         moments: &Moments,
-        (status, output, writes, reads, input): Statistics,
+        statistics: &Statistics,
         now: i64,
         cpu: u64,
     ) {
         let interval = &mut self.interval;
         interval.completed += 1;
-        let class = status.checked_div(100).and_then(|class| usize::try_from(class).ok());
+        let class =
+            statistics.status.checked_div(100).and_then(|class| usize::try_from(class).ok());
         if let Some(count) =
             class.and_then(|class| interval.statuses.get_mut(class.wrapping_sub(1)))
         {
             *count += 1;
         }
+        let Statistics { input, reads, output, writes, .. } = *statistics;
         for (sum, number) in interval.traffic.iter_mut().zip([input, reads, output, writes]) {
             *sum += number;
         }
+        interval.gil_waits += statistics.gil.count;
         // In embedded mode httpd's part goes on until the application begins.
         let server_end = if moments.queue > 0 { moments.queue } else { measured.start };
         let spans = [
@@ -237,6 +288,9 @@ impl State {
         for (phase, (from, to)) in interval.phases.iter_mut().zip(spans) {
             phase.add(from, to);
         }
+        let [.., gil_wait, input_read, _] = &mut interval.phases;
+        gil_wait.add_duration(statistics.gil.time);
+        input_read.add_duration(statistics.reading);
         let thread = self.threads.entry(measured.thread).or_default();
         thread.current = None;
         thread.all += 1;
@@ -331,17 +385,31 @@ mod tests {
         state.interval.start = 1500;
         let measured = Measured { thread: 7, start: 2000, cpu: 0 };
         let moments = Moments { request: 1000, queue: 1100, daemon: 1300 };
-        state.end(&measured, &moments, (404, 10, 2, 3, 40), 5000, 600);
+        let statistics = Statistics {
+            status: 404,
+            output: 10,
+            writes: 2,
+            input: 40,
+            reads: 3,
+            reading: Duration::from_micros(50),
+            gil: Waits { time: Duration::from_micros(6), count: 2 },
+            ..Statistics::default()
+        };
+        state.end(&measured, &moments, &statistics, 5000, 600);
         let sums = state.interval.phases.clone().map(|phase| (phase.count, phase.sum));
-        assert_eq!(sums, [(1, 100), (1, 200), (1, 700), (1, 3000), (1, 4000)]);
+        let work = [(1, 100), (1, 200), (1, 700), (1, 3000), (1, 4000)];
+        assert_eq!(sums[..5], work);
+        // What writing took is known later.
+        assert_eq!(sums[5..], [(1, 6), (1, 50), (0, 0)]);
+        assert_eq!(state.interval.gil_waits, 2);
         assert_eq!(state.interval.statuses, [0, 0, 0, 1, 0]);
         assert_eq!(state.interval.traffic, [40, 3, 10, 2]);
         let thread = &state.threads[&7];
         assert_eq!((thread.completed, thread.busy, thread.cpu), (1, 3000, 600));
         let embedded = Moments { request: 1000, queue: 0, daemon: 0 };
-        state.end(&measured, &embedded, (200, 0, 0, 0, 0), 5000, 0);
+        state.end(&measured, &embedded, &Statistics::default(), 5000, 0);
         let counts = state.interval.phases.clone().map(|phase| phase.count);
-        assert_eq!(counts, [2, 1, 1, 2, 2]);
+        assert_eq!(counts, [2, 1, 1, 2, 2, 2, 2, 0]);
         std::mem::forget(measured);
     }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::Constants;
 use crate::interp::{Attached, Class, Exception, Kept, Object, PyResult, Raised, clear_exception};
+use crate::metrics::Statistics;
 use crate::os;
+use crate::timing;
 use crate::wsgi::{Call, current_call, current_call_in};
 
 /// Data of one request.
@@ -84,7 +86,11 @@ pub(crate) fn forget_request<'py>(py: Attached<'py>, id: Option<&Object<'py>>) {
 
 fn subscribed(py: Attached<'_>) -> Option<&'static Constants> {
     let constants = py.interpreter().constants()?;
-    (constants.event_callbacks.get(py).item_count() > 0).then_some(constants)
+    if constants.event_callbacks.get(py).item_count() == 0 {
+        return None;
+    }
+    timing::want();
+    Some(constants)
 }
 
 fn publish<'py>(
@@ -116,6 +122,17 @@ fn in_time(py: Attached<'_>, constants: &Constants, result: PyResult<()>) -> PyR
     }
 }
 
+/// What is known of a request when it begins, where somebody has subscribed to events.
+pub(crate) struct Begun {
+    /// CPU time of the thread, in user's and in system's mode, µs.
+    cpu: [u64; 2],
+}
+
+/// A request begins.
+pub(crate) fn begin_request(py: Attached<'_>) -> Option<Begun> {
+    subscribed(py).map(|_| Begun { cpu: os::thread_cpu_parts() })
+}
+
 /// The application is about to be called; a subscriber may put another in its place.
 ///
 /// # Errors
@@ -144,6 +161,7 @@ pub(crate) fn request_started<'py>(
                 payload.set_entry_named(py, key, &value)?;
             }
         }
+        add_server_pid(py, &payload, environ)?;
         self::publish(py, constants, "request_started", &payload)?;
         payload.entry_named(py, c"application_object")
     };
@@ -192,8 +210,13 @@ pub(crate) fn request_exception<'py>(py: Attached<'py>, exception: &Exception<'p
     quietly(py, publish());
 }
 
-/// The request is at its end.
-pub(crate) fn request_finished<'py>(py: Attached<'py>, environ: &Object<'py>) {
+/// The request is at its end; its application was called at `start`, µs since the epoch.
+pub(crate) fn request_finished<'py>(
+    py: Attached<'py>,
+    environ: &Object<'py>,
+    begun: Option<Begun>,
+    start: i64,
+) {
     let Some(constants) = subscribed(py) else { return };
     let publish = || {
         let payload = py.dict()?;
@@ -209,25 +232,91 @@ pub(crate) fn request_finished<'py>(py: Attached<'py>, environ: &Object<'py>) {
                 payload.set_entry_named(py, key, &value)?;
             }
         }
-        let finish = py.float(os::wall_clock_micros() as f64 / 1e6)?;
-        payload.set_entry_named(py, c"application_finish", &finish)?;
+        add_server_pid(py, &payload, environ)?;
+        let finish = os::wall_clock_micros();
+        let application = u64::try_from(finish.saturating_sub(start)).unwrap_or(0);
+        payload.set_entry_named(py, c"application_finish", &py.float(finish as f64 / 1e6)?)?;
+        add_time(py, &payload, c"application_time", application as f64)?;
+        if let Some(begun) = begun {
+            add_cpu_time(py, &payload, begun.cpu, application)?;
+        }
         if let Some(call) = current_call() {
-            let (status, sent, writes, reads, read) = call.statistics(py);
-            let numbers = [
-                (c"status", status),
-                (c"output_length", sent),
-                (c"output_writes", writes),
-                (c"input_reads", reads),
-                (c"input_length", read),
-            ];
-            for (key, number) in numbers {
-                let number = py.integer(i64::try_from(number).unwrap_or(i64::MAX))?;
-                payload.set_entry_named(py, key, &number)?;
-            }
+            add_statistics(py, &payload, &call.statistics(py))?;
         }
         self::publish(py, constants, "request_finished", &payload)
     };
     quietly(py, publish());
+}
+
+fn add_time<'py>(
+    py: Attached<'py>,
+    payload: &Object<'py>,
+    key: &std::ffi::CStr,
+    micros: f64,
+) -> PyResult<()> {
+    payload.set_entry_named(py, key, &py.float(micros / 1e6)?)
+}
+
+/// Which httpd child has the request; the environ has it as text.
+fn add_server_pid<'py>(
+    py: Attached<'py>,
+    payload: &Object<'py>,
+    environ: &Object<'py>,
+) -> PyResult<()> {
+    let Some(text) = environ.entry_named(py, c"mod_wsgi.server_pid")? else { return Ok(()) };
+    // The application may have put something else there.
+    match text.to_text(py).map(|text| text.parse()) {
+        Ok(Ok(pid)) => payload.set_entry_named(py, c"server_pid", &py.integer(pid)?),
+        Ok(Err(_)) => Ok(()),
+        Err(Raised) => {
+            clear_exception(py);
+            Ok(())
+        }
+    }
+}
+
+/// CPU time of the thread since the request began; together no more than `most` µs: the kernel
+/// counts it by its own clock.
+fn add_cpu_time<'py>(
+    py: Attached<'py>,
+    payload: &Object<'py>,
+    before: [u64; 2],
+    most: u64,
+) -> PyResult<()> {
+    let ([user, system], [user_before, system_before]) = (os::thread_cpu_parts(), before);
+    let user = user.saturating_sub(user_before) as f64;
+    let system = system.saturating_sub(system_before) as f64;
+    let scale = (most as f64 / (user + system).max(1.0)).min(1.0);
+    let (user, system) = (user * scale, system * scale);
+    add_time(py, payload, c"cpu_user_time", user)?;
+    add_time(py, payload, c"cpu_system_time", system)?;
+    add_time(py, payload, c"cpu_time", user + system)
+}
+
+fn add_statistics<'py>(
+    py: Attached<'py>,
+    payload: &Object<'py>,
+    statistics: &Statistics,
+) -> PyResult<()> {
+    for (key, number) in [
+        (c"status", statistics.status),
+        (c"output_length", statistics.output),
+        (c"output_writes", statistics.writes),
+        (c"input_reads", statistics.reads),
+        (c"input_length", statistics.input),
+        (c"gil_wait_count", statistics.gil.count),
+    ] {
+        let number = py.integer(i64::try_from(number).unwrap_or(i64::MAX))?;
+        payload.set_entry_named(py, key, &number)?;
+    }
+    for (key, time) in [
+        (c"output_time", statistics.writing),
+        (c"input_time", statistics.reading),
+        (c"gil_wait_time", statistics.gil.time),
+    ] {
+        payload.set_entry_named(py, key, &py.float(time.as_secs_f64())?)?;
+    }
+    Ok(())
 }
 
 /// Tells those who have subscribed to events, then those who have subscribed to `also`.

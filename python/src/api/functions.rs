@@ -135,6 +135,7 @@ impl Method<Api> for IntervalNumbers {
         dict.set_entry_named(py, c"cpu", &numbers(py, &interval.cpu_used)?)?;
         dict.set_entry_named(py, c"completed", &number(py, interval.completed)?)?;
         dict.set_entry_named(py, c"statuses", &numbers(py, &interval.statuses)?)?;
+        dict.set_entry_named(py, c"gil_waits", &number(py, interval.gil_waits)?)?;
         dict.set_entry_named(py, c"traffic", &numbers(py, &interval.traffic)?)?;
         dict.set_entry_named(py, c"memory_max_rss", &number(py, os::most_memory())?)?;
         dict.set_entry_named(py, c"phases", &phases)?;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: F821 - `functions` and `settings` are put into the namespace before this runs
 """What `mod_wsgi.process_metrics()`, `mod_wsgi.request_metrics()` and `mod_wsgi.server_metrics()`
-return, made of the numbers that the Rust code has. What is not measured (waiting for the GIL, reading, writing) is None."""
+return, made of the numbers that the Rust code has."""
 
 import os
 import time
@@ -87,6 +87,7 @@ def request_metrics():
         "input_reads": input_reads,
         "output_bytes": output_bytes,
         "output_writes": output_writes,
+        "gil_wait_count": numbers["gil_waits"],
     }
     for digit, count in enumerate(numbers["statuses"], 1):
         metrics[f"status_{digit}xx"] = count
@@ -98,8 +99,6 @@ def request_metrics():
         metrics[f"{name}_time_min_us"] = shortest if count else None
         metrics[f"{name}_time_max_us"] = longest if count else None
         metrics[f"{name}_time_buckets"] = buckets
-    for name in ("gil_wait_time", "gil_wait_count", "input_read_time", "output_write_time"):
-        metrics[name] = None
     metrics.update(by_slot(threads, maximum, numbers["stop"]))
     return metrics
 

@@ -21,8 +21,8 @@ use crate::log::{self, Level};
 use crate::wsgi::{Adapter, Input, Restricted, Ssl, Stream, Template, text_wrapper};
 
 pub(crate) use events::{
-    forget_request, forget_request_data, process_signal, process_stopping, register_request,
-    request_exception, request_finished, request_started, response_started,
+    begin_request, forget_request, forget_request_data, process_signal, process_stopping,
+    register_request, request_exception, request_finished, request_started, response_started,
 };
 pub(crate) use functions::Api;
 pub(crate) use settings::wants_own_gil;

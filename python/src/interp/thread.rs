@@ -9,6 +9,7 @@ use pyo3::ffi;
 
 use super::interpreter::Interpreter;
 use super::token::Attached;
+use crate::timing::take_gil;
 
 /// The place of this thread in an interpreter.
 pub(crate) struct Seat {
@@ -61,7 +62,7 @@ impl Seat {
         assert!(!self.attached.replace(true), "thread is attached already");
         // SAFETY: PyEval_RestoreThread wants a state of this thread that is not attached: `state`
         // is this thread's own (a Seat is not Send), and `attached` was false.
-        unsafe { ffi::PyEval_RestoreThread(self.state) };
+        take_gil(|| unsafe { ffi::PyEval_RestoreThread(self.state) });
         let _detach = Detach(&self.attached);
         // SAFETY: attached by the line above, until `_detach` is dropped at the end of this block.
         work(unsafe { Attached::assume(self.interpreter) })

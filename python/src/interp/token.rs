@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use pyo3::ffi;
 
 use super::interpreter::Interpreter;
+use crate::timing::take_gil;
 
 /// Proof that this thread is attached to `interpreter`.
 #[derive(Clone, Copy)]
@@ -47,7 +48,7 @@ impl<'py> Attached<'py> {
             fn drop(&mut self) {
                 // SAFETY: PyEval_RestoreThread wants a thread state of this thread that is not
                 // attached. It is the one that PyEval_SaveThread returned below, on this thread.
-                unsafe { ffi::PyEval_RestoreThread(self.0) }
+                take_gil(|| unsafe { ffi::PyEval_RestoreThread(self.0) });
             }
         }
         // SAFETY: PyEval_SaveThread wants the calling thread to be attached, which `self` proves.

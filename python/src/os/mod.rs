@@ -20,7 +20,7 @@ pub(crate) use memory::SharedMemory;
 pub(crate) use process::{
     cpu_micros, exit_now, file_modification, is_forked_child, is_forked_worker, most_memory,
     outlive_parent, process_name, set_locale, set_process_name, set_title, thread_cpu_micros,
-    thread_stack_size, wall_clock_micros, watch_forks,
+    thread_cpu_parts, thread_stack_size, wall_clock_micros, watch_forks,
 };
 pub(crate) use signal::{Nudge, Published, Signal, SignalPipe, is_told_to_stop, terminate_myself};
 pub(crate) use socket::{Listener, Received, Socket, poll_readable};

@@ -21,23 +21,30 @@ fn micros(time: libc::timeval) -> u64 {
     part(time.tv_sec) * 1_000_000 + part(time.tv_usec)
 }
 
-fn usage() -> Option<libc::rusage> {
+fn usage(whose: libc::c_int) -> Option<libc::rusage> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: getrusage takes a constant and the address of a record, which it fills when it
     // returns 0.
-    unsafe {
-        (libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) == 0).then(|| usage.assume_init())
-    }
+    unsafe { (libc::getrusage(whose, usage.as_mut_ptr()) == 0).then(|| usage.assume_init()) }
 }
 
 /// CPU time of this process, in user's and in system's mode, µs.
 pub(crate) fn cpu_micros() -> [u64; 2] {
-    usage().map_or([0; 2], |usage| [micros(usage.ru_utime), micros(usage.ru_stime)])
+    cpu_of(libc::RUSAGE_SELF)
+}
+
+/// CPU time of the calling thread, in user's and in system's mode, µs.
+pub(crate) fn thread_cpu_parts() -> [u64; 2] {
+    cpu_of(libc::RUSAGE_THREAD)
+}
+
+fn cpu_of(whose: libc::c_int) -> [u64; 2] {
+    usage(whose).map_or([0; 2], |usage| [micros(usage.ru_utime), micros(usage.ru_stime)])
 }
 
 /// The most memory that this process has had resident, bytes.
 pub(crate) fn most_memory() -> u64 {
-    usage().map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024)
+    usage(libc::RUSAGE_SELF).map_or(0, |usage| u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024)
 }
 
 /// CPU time of the calling thread, µs.

@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mod_wsgi_protocol::frame::Kind;
 use mod_wsgi_protocol::log::{Entry, MAX_LINE, lines};
@@ -20,7 +21,9 @@ use super::head::Head;
 use crate::exchange::{Exchange, Frame, Gone, Progress};
 use crate::interp::{Attached, Class, Interpreter, PyResult, Raised};
 use crate::log::{self, Level, LineBuffer};
+use crate::metrics::Statistics;
 use crate::os;
+use crate::timing::{self, Waits, timed};
 
 /// A running request.
 #[derive(Default)]
@@ -31,6 +34,8 @@ pub(crate) struct Call {
     holder: AtomicUsize,
     /// The least urgent level that httpd logs for it.
     log_level: u8,
+    /// Waits of its thread for a GIL before it began.
+    waits_before: Waits,
 }
 
 /// What changes while a request runs.
@@ -40,6 +45,8 @@ pub(super) struct State {
     pub(super) exchange: Option<Box<dyn Exchange>>,
     /// The body of the request.
     pub(super) body: Body,
+    /// How long the application has waited for it, where that is measured.
+    pub(super) reading: Duration,
     /// What the application gave to `start_response` last.
     pub(super) head: Option<Head>,
     /// How far the response is.
@@ -59,6 +66,8 @@ pub(super) struct Response {
     pub(super) sent: u64,
     /// Blocks that were output.
     pub(super) writes: u64,
+    /// How long that took, where it is measured.
+    pub(super) writing: Duration,
     /// The request is HEAD, as the application sees it.
     pub(super) is_head_request: bool,
     /// The other end does not take more.
@@ -116,22 +125,24 @@ pub(crate) fn leave_if_forked() {
     }
 }
 
-/// Sends a frame; gives the GIL away where that may wait.
+/// Sends a frame, and adds what that takes to `spent`, where it is measured; gives the GIL away where
+/// it may wait.
 pub(super) fn transmit(
     py: Attached<'_>,
     exchange: &mut dyn Exchange,
     frame: &Frame<'_>,
+    spent: &mut Duration,
 ) -> Result<(), Gone> {
     leave_if_forked();
     let from = if frame.length() <= SMALL {
-        match exchange.try_send(frame)? {
+        match timed(spent, || exchange.try_send(frame))? {
             Progress::Whole => return Ok(()),
             Progress::Part(from) => from,
         }
     } else {
         0
     };
-    py.detach(|| exchange.send(frame, from))
+    py.detach(|| timed(spent, || exchange.send(frame, from)))
 }
 
 impl Call {
@@ -144,9 +155,11 @@ impl Call {
         log_level: u8,
     ) {
         self.log_level = log_level;
+        self.waits_before = timing::gil_waits();
         let state = self.state.get_mut();
         state.exchange = Some(exchange);
         state.body = body;
+        state.reading = Duration::ZERO;
         state.head = None;
         state.response = Response { is_head_request: is_head, ..Response::default() };
     }
@@ -202,13 +215,21 @@ impl Call {
         self.lock(py).exchange.as_ref()?.request_record()
     }
 
-    /// Status, bytes and blocks of output, reads and bytes of input.
-    pub(crate) fn statistics(&self, py: Attached<'_>) -> (u64, u64, u64, u64, u64) {
+    /// What it has moved, and how long it has waited; for the thread that runs it.
+    pub(crate) fn statistics(&self, py: Attached<'_>) -> Statistics {
         let state = self.lock(py);
-        let status = state.head.as_ref().map_or(500, |head| u64::from(head.status));
-        let (response, body) = (&state.response, &state.body);
-        let (reads, length) = body.statistics();
-        (status, response.sent, response.writes, reads, length)
+        let response = &state.response;
+        let (reads, input) = state.body.statistics();
+        Statistics {
+            status: state.head.as_ref().map_or(500, |head| u64::from(head.status)),
+            output: response.sent,
+            writes: response.writes,
+            writing: response.writing,
+            input,
+            reads,
+            reading: state.reading,
+            gil: timing::gil_waits().since(self.waits_before),
+        }
     }
 
     /// Whether httpd logs this level for the request.
@@ -230,7 +251,8 @@ impl Call {
         let head = entry.head();
         let mut send = |text: &[u8]| {
             let frame = Frame { kind: Kind::Log, flags: 0, parts: [&head, text] };
-            transmit(py, exchange, &frame).is_ok()
+            let mut spent = Duration::ZERO;
+            transmit(py, exchange, &frame, &mut spent).is_ok()
         };
         let is_sent =
             if entry.text.len() <= SMALL { send(entry.text) } else { in_parts(entry.text, send) };

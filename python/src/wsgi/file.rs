@@ -12,6 +12,7 @@ use super::output::{Ending, Stop};
 use crate::exchange::Frame;
 use crate::interp::{Attached, Class, Exception, Object, PyResult, clear_exception};
 use crate::os;
+use crate::timing::timed;
 
 /// An open regular file, and the part of it that is to be sent.
 pub(super) struct FilePart {
@@ -85,11 +86,14 @@ impl Call {
         response.committed = true;
         response.length = Some(given.unwrap_or(part.rest));
         let frame = Frame { kind: Kind::Head, flags: 0, parts: [&payload, &[]] };
-        let mut sent = transmit(py, exchange, &frame);
+        let spent = &mut response.writing;
+        let mut sent = transmit(py, exchange, &frame, spent);
         let is_short = given.is_some_and(|given| given > length) && !response.is_head_request;
         if sent.is_ok() && length > 0 && !response.is_head_request {
             let file = part.file.as_fd();
-            sent = py.detach(|| exchange.send_file(file, part.offset, length, !is_short));
+            sent = py.detach(|| {
+                timed(spent, || exchange.send_file(file, part.offset, length, !is_short))
+            });
         }
         if let Err(gone) = sent {
             response.gone = true;

@@ -15,6 +15,7 @@ use crate::interp::{
     NativeClassDefinition, Object, PyResult, Raised, SlotDefinition, This, method, next_item,
 };
 use crate::os;
+use crate::timing::timed;
 
 /// The object in the environ.
 pub(crate) struct Input {
@@ -41,7 +42,7 @@ impl Input {
         let Some(exchange) = state.exchange.as_deref_mut() else {
             return Err(request_is_over(py));
         };
-        let body = &mut state.body;
+        let (body, spent) = (&mut state.body, &mut state.reading);
         let found = if ready(body) {
             find(body, exchange)
         } else if os::is_forked_child() {
@@ -52,7 +53,7 @@ impl Input {
                  had received",
             ));
         } else {
-            py.detach(|| find(body, exchange))
+            py.detach(|| timed(spent, || find(body, exchange)))
         };
         match found {
             Ok(count) => {

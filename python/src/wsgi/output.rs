@@ -108,7 +108,8 @@ fn send_block(
     while !data.is_empty() || !head.is_empty() {
         let kind = if head.is_empty() { Kind::Data } else { Kind::Head };
         let (part, rest) = data.split_at(data.len().min(MAX_DATA));
-        if let Err(gone) = transmit(py, exchange, &Frame { kind, flags: 0, parts: [&head, part] }) {
+        let frame = Frame { kind, flags: 0, parts: [&head, part] };
+        if let Err(gone) = transmit(py, exchange, &frame, &mut response.writing) {
             response.gone = true;
             return Err(gone.into());
         }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mod_wsgi_protocol::frame::{Kind, Reject};
 use mod_wsgi_protocol::hook::{Answer, Hook, Outcome};
@@ -32,6 +33,7 @@ use crate::log::Level;
 use crate::metrics::{self, Moments};
 use crate::os;
 use crate::script::{self, Found};
+use crate::timing::timed;
 
 /// A thread in an interpreter, with what it uses again from request to request.
 pub(crate) struct Visit {
@@ -118,6 +120,7 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
     let Visit { seat, thread_id, call, errors, values } = visit;
     let _end = EndOnPanic(call);
     let mut application_start = 0;
+    let mut writing = None;
     let (outcome, exchange) = seat.attach(|py| {
         let _during = job.interruptible.map(|(thread, number)| thread.during(py, number));
         let inside = Inside::of(call, seat.interpreter());
@@ -130,6 +133,7 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
                 errors,
                 values,
                 application_start: &mut application_start,
+                writing: &mut writing,
             };
             Some(run.run())
         });
@@ -169,7 +173,14 @@ pub(crate) fn handle(visit: &mut Visit, job: &Job<'_>, exchange: Box<dyn Exchang
         // The clock may have been set meanwhile; 0 says that it was not called.
         start => u64::try_from(os::wall_clock_micros().saturating_sub(start)).unwrap_or(0).max(1),
     };
-    let _ = ending.send(&mut *exchange, Times { daemon_start: job.daemon_start, application });
+    let times = Times { daemon_start: job.daemon_start, application };
+    match writing {
+        None => drop(ending.send(&mut *exchange, times)),
+        Some(mut writing) => {
+            let _ = timed(&mut writing, || ending.send(&mut *exchange, times));
+            metrics::sent(writing);
+        }
+    }
     verdict
 }
 
@@ -210,6 +221,8 @@ pub(super) struct Run<'a, 'py> {
     values: &'a mut LastValues,
     /// When the application's environ was made, µs since the epoch; 0 before that.
     application_start: &'a mut i64,
+    /// How long sending took until the application was done; None where that is not measured.
+    writing: &'a mut Option<Duration>,
 }
 
 impl<'py> Run<'_, 'py> {
@@ -257,6 +270,7 @@ impl<'py> Run<'_, 'py> {
         api::register_request(py, &environ);
         // Who has subscribed is a part of the application.
         (self.job.mark_started)();
+        let begun = api::begin_request(py);
         let application = api::request_started(py, &environ, application);
         let measured = metrics::begin(self.thread_id);
         let result = application.and_then(|application| {
@@ -269,14 +283,14 @@ impl<'py> Run<'_, 'py> {
             Err(Raised) => self.failure(constants),
         };
         leave_if_forked();
-        api::request_finished(py, &environ);
+        api::request_finished(py, &environ, begun, *self.application_start);
         let head = &self.job.request.head;
         let moments = Moments {
             request: head.request_start,
             queue: head.queue_start,
             daemon: self.job.daemon_start,
         };
-        metrics::end(measured, &moments, || self.call.statistics(py));
+        *self.writing = metrics::end(measured, &moments, || self.call.statistics(py));
         api::forget_request(py, request_id.as_ref());
         drop(environ);
         if let Some(errors) = &self.errors {
