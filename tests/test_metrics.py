@@ -3,6 +3,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,21 +30,26 @@ def server(server_factory, mode, mpm) -> Server:
     return server_factory(CONFIG)
 
 
+def answers_of(server: Server) -> Path:
+    """A folder in which applications may write."""
+    path = server.root / "answers"
+    path.mkdir(exist_ok=True)
+    path.chmod(0o777)
+    return path
+
+
 def run(server: Server, mode: str, code: str, status: int = 200) -> None:
     assert server.post(f"/{mode}", code.encode()).status == status
 
 
 def ask(server: Server, mode: str, function: str):
     """Through a file: the log cuts lines."""
-    path = server.root / "answers" / "metrics.json"
+    path = answers_of(server) / "metrics.json"
     code = f"""
 import json, mod_wsgi
 with open({str(path)!r}, "w") as file:
     json.dump(mod_wsgi.{function}(), file)
 """
-    if not path.parent.exists():
-        path.parent.mkdir()
-        path.parent.chmod(0o777)
     run(server, mode, code)
     return json.loads(path.read_text())
 
@@ -274,10 +280,7 @@ FINISHED_TYPES = {
 
 def finished(server: Server, mode: str) -> dict:
     """What subscribers were told of the last request."""
-    path = server.root / "answers" / "finished.json"
-    if not path.parent.exists():
-        path.parent.mkdir()
-        path.parent.chmod(0o777)
+    path = answers_of(server) / "finished.json"
     code = "import json, mod_wsgi; json.dump(mod_wsgi.finished, open({!r}, 'w'))"
     run(server, mode, code.format(str(path)))
     return json.loads(path.read_text())
@@ -294,6 +297,52 @@ def test_request_finished(server, mode):
     assert begun < event["application_finish"] <= begun + event["application_time"] + 30
     assert event["cpu_time"] == pytest.approx(event["cpu_user_time"] + event["cpu_system_time"])
     assert event["cpu_time"] <= event["application_time"] + 1e-9
+
+
+KEYS = """
+import mod_wsgi
+mod_wsgi.told = []
+def tell(name, **payload):
+    mod_wsgi.told.append([name, payload.get("request_id"), sorted(payload)])
+mod_wsgi.subscribe_events(tell)
+"""
+TOLD = """
+import json, mod_wsgi
+mine = environ["mod_wsgi.request_id"]
+with open({!r}, "w") as file:
+    json.dump([event for event in mod_wsgi.told if event[1] != mine], file)
+"""
+EVENT_KEYS = {
+    "request_started": "application_object application_start callable_object daemon_start "
+    "queue_start request_data request_environ request_id request_start server_pid thread_id",
+    "response_started": "exception_info request_data request_id response_headers response_status",
+    "request_exception": "exception_info request_data request_id",
+    "request_finished": " ".join(sorted([*FINISHED_TYPES, "request_data"])),
+}
+
+
+@pytest.mark.difference("how often a child tried to reach its daemon process is not told")
+def test_keys_of_events(server, mode):
+    run(server, mode, KEYS)
+    run(server, mode, STATUS, 500)
+    server.expect_traceback("ValueError: METRICS as told", count=1)
+    run(server, mode, "pass")
+    path = answers_of(server) / "told.json"
+    run(server, mode, TOLD.format(str(path)))
+    # The end of the one that has subscribed is told, too.
+    events = json.loads(path.read_text())
+    names = [name for name, *_ in events]
+    events = events[names.index("request_started") :]
+    names = [name for name, *_ in events]
+    failed, served = ("request_exception", "response_started")
+    begin, end = ("request_started", "request_finished")
+    assert names == [begin, failed, end, begin, served, end]
+    assert len({request_id for _, request_id, _ in events[:3]}) == 1
+    assert len({request_id for _, request_id, _ in events}) == 2
+    tries = differs(upstream=["daemon_connects", "daemon_restarts"], ours=[])
+    for name, _, keys in events:
+        more = tries if name == begin else []
+        assert keys == sorted([*EVENT_KEYS[name].split(), *more])
 
 
 def test_request_finished_tells_of_waits(large, mode):

@@ -19,6 +19,8 @@ struct RequestData {
     call: Arc<Call>,
     /// The dict.
     dict: Kept,
+    /// httpd's id of the request, where subscribers are told of it.
+    id: Option<Kept>,
 }
 
 thread_local! {
@@ -40,7 +42,7 @@ pub(super) fn request_data<'py>(py: Attached<'py>) -> PyResult<Object<'py>> {
     }
     let dict = py.dict()?;
     let kept = dict.share().keep(py);
-    DATA.with_borrow_mut(|data| data.push(RequestData { call, dict: kept }));
+    DATA.with_borrow_mut(|data| data.push(RequestData { call, dict: kept, id: None }));
     Ok(dict)
 }
 
@@ -54,7 +56,31 @@ pub(crate) fn forget_request_data(py: Attached<'_>) {
     });
     if let Some(data) = data {
         data.dict.release(py);
+        if let Some(id) = data.id {
+            id.release(py);
+        }
     }
+}
+
+/// Remembers the id of a request whose data there are.
+fn remember_id<'py>(py: Attached<'py>, id: &Object<'py>) {
+    let replaced = DATA.with_borrow_mut(|data| {
+        let last = data.last_mut()?;
+        last.id.replace(id.share().keep(py))
+    });
+    if let Some(replaced) = replaced {
+        replaced.release(py);
+    }
+}
+
+/// Adds the data of the request of this thread, and its id, as far as it is known.
+fn add_request<'py>(py: Attached<'py>, payload: &Object<'py>) -> PyResult<()> {
+    payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+    let id = DATA.with_borrow(|data| {
+        let id = data.last()?.id.as_ref()?;
+        Some(id.get(py).share())
+    });
+    id.map_or(Ok(()), |id| payload.set_entry_named(py, c"request_id", &id))
 }
 
 /// `mod_wsgi.active_requests`, if somebody has looked at it.
@@ -162,6 +188,9 @@ pub(crate) fn request_started<'py>(
             }
         }
         add_server_pid(py, &payload, environ)?;
+        if let Some(id) = payload.entry_named(py, c"request_id")? {
+            remember_id(py, &id);
+        }
         self::publish(py, constants, "request_started", &payload)?;
         payload.entry_named(py, c"application_object")
     };
@@ -188,7 +217,7 @@ pub(crate) fn response_started<'py>(
         payload.set_entry_named(py, c"response_headers", headers)?;
         let none = py.none();
         payload.set_entry_named(py, c"exception_info", exc_info.unwrap_or(&none))?;
-        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        add_request(py, &payload)?;
         self::publish(py, constants, "response_started", &payload)
     };
     in_time(py, constants, publish())
@@ -204,7 +233,7 @@ pub(crate) fn request_exception<'py>(py: Attached<'py>, exception: &Exception<'p
             py.tuple([exception.class.borrow(), exception.value.borrow(), traceback.borrow()])?;
         let payload = py.dict()?;
         payload.set_entry_named(py, c"exception_info", &triple)?;
-        payload.set_entry_named(py, c"request_data", &request_data(py)?)?;
+        add_request(py, &payload)?;
         self::publish(py, constants, "request_exception", &payload)
     };
     quietly(py, publish());
