@@ -69,3 +69,26 @@ pub(crate) fn take_gil(take: impl FnOnce()) {
 pub(crate) fn gil_waits() -> Waits {
     WAITS.get()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_counted_once_they_are_wanted() {
+        want();
+        let before = gil_waits();
+        let mut spent = Duration::ZERO;
+        let pause = Duration::from_millis(1);
+        for _ in 0..2 {
+            take_gil(|| std::thread::sleep(pause));
+            timed(&mut spent, || std::thread::sleep(pause));
+        }
+        let waits = gil_waits().since(before);
+        assert_eq!(waits.count, 2);
+        assert!(waits.time >= 2 * pause && spent >= 2 * pause);
+        let none = std::thread::spawn(gil_waits).join().unwrap();
+        assert_eq!(none, Waits::NONE);
+        assert_eq!(none.since(waits), Waits::NONE);
+    }
+}
