@@ -75,6 +75,7 @@ NEVER_ENDS = "it does not end by itself"
 
 LEFT_OUT = {
     "adapter": "it uses the object behind start_response, which the validator hides",
+    "bad-calls": INVALID,
     "deployed": "it looks for what a configuration of its own has set",
     "die": ENDS,
     "die-at-first": ENDS,

@@ -27,16 +27,18 @@ class FileWrapper:
     __slots__ = ("__weakref__", "_blksize", "_closed", "_filelike")
 
     def __init__(self, filelike, blksize=8192):
+        # A range raises for what is no integer, and its length for what is beyond sizes.
+        size = len(range(blksize))
         if blksize < 0:
             raise ValueError("blksize must not be negative")
         self._filelike = filelike
-        self._blksize = blksize
+        self._blksize = size
         self._closed = False
 
     @property
     def filelike(self):
         if self._closed:
-            raise ValueError("file wrapper is closed")
+            raise ValueError("I/O operation on closed file")
         return self._filelike
 
     @property
@@ -49,7 +51,7 @@ class FileWrapper:
     def __next__(self):
         data = self.filelike.read(self._blksize)
         if type(data) is not bytes and not isinstance(data, bytes):
-            raise TypeError(f"file-like object must give bytes, not {type(data).__name__}")
+            raise TypeError(f"file wrapper read() must return bytes, not {type(data).__name__}")
         if not data:
             raise StopIteration
         return data

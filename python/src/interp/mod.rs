@@ -26,9 +26,9 @@ pub(crate) use guard::guarded;
 pub(crate) use interpreter::{Interpreter, register_module};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use native::{
-    Class as NativeClassDefinition, END_OF_METHODS, END_OF_PROPERTIES, ITERATE_ITSELF, Method,
-    MethodDefinition, NativeClass, Property, PropertyDefinition, SlotDefinition, This,
-    every_attribute, method, next_item, property,
+    Class as NativeClassDefinition, END_OF_METHODS, END_OF_PROPERTIES, Method, MethodDefinition,
+    NativeClass, Property, PropertyDefinition, SlotDefinition, This, every_attribute, iterator,
+    method, next_item, property,
 };
 pub(crate) use object::{Borrowed, Kept, Object};
 pub(crate) use thread::Seat;

@@ -121,9 +121,10 @@ pub(crate) struct SlotDefinition {
 // SAFETY: it holds the address of a function.
 unsafe impl Sync for SlotDefinition {}
 
-/// `iter(x)` gives `x`.
-pub(crate) const ITERATE_ITSELF: SlotDefinition =
-    SlotDefinition { slot: ffi::Py_tp_iter, function: iterate_itself as *const c_void };
+/// `iter(x)` is the method `M`.
+pub(crate) const fn iterator<T: Class, M: Method<T>>() -> SlotDefinition {
+    SlotDefinition { slot: ffi::Py_tp_iter, function: iterator_of::<T, M> as *const c_void }
+}
 
 /// `next(x)` is the method `M`; its None is the end.
 pub(crate) const fn next_item<T: Class, M: Method<T>>() -> SlotDefinition {
@@ -257,10 +258,14 @@ unsafe extern "C" fn get_property<T: Class, P: Property<T>>(
     }
 }
 
-unsafe extern "C" fn iterate_itself(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: Python calls tp_iter with a live object, attached, and wants a new reference.
-    unsafe { ffi::Py_INCREF(this) };
-    this
+unsafe extern "C" fn iterator_of<T: Class, M: Method<T>>(
+    this: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls tp_iter with an instance of the class, attached.
+    unsafe {
+        let (py, value) = parts::<T>(this);
+        guarded_object(py, || M::call(py, value, &[]))
+    }
 }
 
 unsafe extern "C" fn next_of<T: Class, M: Method<T>>(

@@ -202,15 +202,15 @@ impl<'py> Object<'py> {
 
     /// The value of an `int` (or of what has `__index__`).
     pub(crate) fn to_integer(&self, py: Attached<'py>) -> PyResult<i64> {
-        // SAFETY: PyNumber_Index returns a new int or raises; PyLong_AsLongLong then gives its
+        // SAFETY: PyNumber_Index returns a new int or raises; PyLong_AsSsize_t then gives its
         // value, or -1 with an exception.
         unsafe {
             let index = Self::from_new(py, ffi::PyNumber_Index(self.as_ptr()))?;
-            let value = ffi::PyLong_AsLongLong(index.as_ptr());
+            let value = ffi::PyLong_AsSsize_t(index.as_ptr());
             if value == -1 && !ffi::PyErr_Occurred().is_null() {
                 return Err(Raised);
             }
-            Ok(value)
+            Ok(i64::try_from(value).unwrap_or(i64::MAX))
         }
     }
 

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::call::{Call, request_is_over};
+use super::arguments::wrong_count;
+use super::call::Call;
 use super::head::{Head, Invalid};
 use super::output::Stop;
 use super::ssl;
@@ -27,43 +28,47 @@ impl Adapter {
     }
 }
 
-fn invalid(py: Attached<'_>, problem: Invalid) -> Raised {
-    py.raise(Class::Value, problem.text())
+/// Said of an `exc_info` that is none.
+const NO_EXC_INFO: &str = "start_response() argument 'exc_info' must be a 3-tuple or None";
+
+/// Appends a text to a head, which checks it with `take`; `what` it is stands in front of what
+/// mod_wsgi says of another type.
+fn append<'py>(
+    py: Attached<'py>,
+    head: &mut Head,
+    part: &Object<'py>,
+    what: &str,
+    take: impl FnOnce(&mut Head) -> Result<(), Invalid>,
+) -> PyResult<()> {
+    if !part.is_text() {
+        let class = part.class_name(py);
+        return Err(py.raise(Class::Type, &format!("{what} must be str, not {class}")));
+    }
+    part.append_latin1(py, head.text())?;
+    take(head).map_err(|problem| py.raise(Class::Value, &problem.text(head.tail())))
 }
 
 /// Converts and checks what the application passes.
 fn head_of<'py>(py: Attached<'py>, status: &Object<'py>, headers: &Object<'py>) -> PyResult<Head> {
     let mut head = Head::default();
-    if !status.is_text() {
-        let class = status.class_name(py);
-        return Err(py.raise(Class::Type, &format!("status must be str, not {class}")));
-    }
-    status.append_latin1(py, head.text())?;
-    head.status_appended().map_err(|problem| invalid(py, problem))?;
+    append(py, &mut head, status, "status", Head::status_appended)?;
     let mut index = 0;
     while let Some(header) = headers.item(py, index) {
         index += 1;
         if !header.is_tuple() {
             let class = header.class_name(py);
-            return Err(py.raise(Class::Type, &format!("header must be a tuple, not {class}")));
+            let message = format!("each header must be a 2-tuple, not {class}");
+            return Err(py.raise(Class::Type, &message));
         }
-        if header.item_count() != 2 {
-            return Err(py.raise(Class::Value, "header must be a tuple of a name and a value"));
-        }
-        let (Some(name), Some(value)) = (header.item(py, 0), header.item(py, 1)) else {
-            return Err(py.raise(Class::Value, "header must be a tuple of a name and a value"));
+        let (Some(name), Some(value), None) =
+            (header.item(py, 0), header.item(py, 1), header.item(py, 2))
+        else {
+            let message =
+                format!("each header must be a 2-tuple, got length {}", header.item_count());
+            return Err(py.raise(Class::Value, &message));
         };
-        for (part, what) in [(&name, "name"), (&value, "value")] {
-            if !part.is_text() {
-                let class = part.class_name(py);
-                let message = format!("header {what} must be str, not {class}");
-                return Err(py.raise(Class::Type, &message));
-            }
-        }
-        name.append_latin1(py, head.text())?;
-        head.name_appended().map_err(|problem| invalid(py, problem))?;
-        value.append_latin1(py, head.text())?;
-        head.value_appended().map_err(|problem| invalid(py, problem))?;
+        append(py, &mut head, &name, "header name", Head::name_appended)?;
+        append(py, &mut head, &value, "header value", Head::value_appended)?;
     }
     Ok(head)
 }
@@ -75,39 +80,36 @@ impl Method<Adapter> for StartResponse {
         this: This<'_, 'py, Adapter>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
+        this.call.check_running(py, "start_response() called")?;
         let (status, headers, exc_info) = match arguments {
             [status, headers] => (status, headers, None),
             [status, headers, exc_info] => {
                 (status, headers, Some(exc_info).filter(|exc_info| !exc_info.is_none()))
             }
-            _ => {
-                let message = "start_response() takes status, headers and perhaps exc_info";
-                return Err(py.raise(Class::Type, message));
-            }
+            _ => return Err(wrong_count(py, "start_response", 2..=3, arguments.len())),
         };
-        {
-            let state = this.call.lock_if_free(py)?;
-            if state.exchange.is_none() {
-                return Err(request_is_over(py));
-            }
-        }
         if !headers.is_list() {
-            let class = headers.class_name(py);
-            return Err(py.raise(Class::Type, &format!("headers must be a list, not {class}")));
+            let class = match headers.is_none() {
+                true => "None".to_owned(),
+                false => headers.class_name(py),
+            };
+            let message = format!("start_response() argument 2 must be list, not {class}");
+            return Err(py.raise(Class::Type, &message));
         }
         if exc_info.is_some_and(|exc_info| !exc_info.is_tuple()) {
-            return Err(py.raise(Class::Runtime, "exc_info must be a tuple"));
+            return Err(py.raise(Class::Runtime, NO_EXC_INFO));
         }
         api::response_started(py, status, headers, exc_info.map(|exc_info| &**exc_info))?;
         if this.call.lock_if_free(py)?.response.committed {
             let Some(exc_info) = exc_info else {
-                return Err(py.raise(Class::Runtime, "the response has begun already"));
+                let message = "start_response() called more than once without exc_info";
+                return Err(py.raise(Class::Runtime, message));
             };
             return match (exc_info.item(py, 0), exc_info.item(py, 1), exc_info.item(py, 2)) {
                 (Some(class), Some(value), Some(traceback)) if exc_info.item_count() == 3 => {
                     Err(Exception::raise_triple(py, class, value, traceback))
                 }
-                _ => Err(py.raise(Class::Type, "exc_info must be a tuple of three")),
+                _ => Err(py.raise(Class::Type, NO_EXC_INFO)),
             };
         }
         let head = head_of(py, status, headers)?;
@@ -126,18 +128,21 @@ impl Method<Adapter> for Write {
         this: This<'_, 'py, Adapter>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
+        this.call.check_running(py, "write() called")?;
         let [data] = arguments else {
-            return Err(py.raise(Class::Type, "write() takes one argument: bytes"));
+            return Err(wrong_count(py, "write", 1..=1, arguments.len()));
         };
         let Some(bytes) = data.as_bytes() else {
             let class = data.class_name(py);
-            return Err(py.raise(Class::Type, &format!("data must be bytes, not {class}")));
+            let message = format!("write() argument must be bytes, not {class}");
+            return Err(py.raise(Class::Type, &message));
         };
         match this.call.output(py, bytes) {
             Ok(()) => Ok(py.none()),
             Err(Stop::Raised) => Err(Raised),
             Err(Stop::Gone) => {
-                Err(py.raise(Class::Os, "the response can not be sent: the client is gone"))
+                let message = "mod_wsgi failed to write response data: the client is gone";
+                Err(py.raise(Class::Os, message))
             }
         }
     }
@@ -148,9 +153,9 @@ impl Method<Adapter> for SslIsHttps {
     fn call<'py>(
         py: Attached<'py>,
         this: This<'_, 'py, Adapter>,
-        _arguments: &[Borrowed<'_, 'py>],
+        arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        ssl::is_https(py, &this.call)
+        ssl::is_https(py, &this.call, "ssl_is_https", arguments)
     }
 }
 
@@ -161,7 +166,7 @@ impl Method<Adapter> for SslVarLookup {
         this: This<'_, 'py, Adapter>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        ssl::var_lookup(py, &this.call, arguments)
+        ssl::var_lookup(py, &this.call, "ssl_var_lookup", arguments)
     }
 }
 

@@ -185,6 +185,14 @@ impl Call {
         Ok(self.lock(py))
     }
 
+    /// Raises when the request is over; `action` is what was done.
+    pub(super) fn check_running(&self, py: Attached<'_>, action: &str) -> PyResult<()> {
+        match self.lock_if_free(py)?.exchange {
+            Some(_) => Ok(()),
+            None => Err(request_is_over(py, action)),
+        }
+    }
+
     fn try_lock(&self) -> Option<Held<'_>> {
         let state = self.state.try_lock()?;
         self.holder.store(this_thread(), Ordering::Relaxed);
@@ -268,7 +276,7 @@ impl Call {
         } else {
             let mut state = self.lock(py);
             if state.exchange.is_none() {
-                return Err(request_is_over(py));
+                return Err(request_is_over(py, "write() called on wsgi.errors"));
             }
             state.lines.add(text)
         };
@@ -321,9 +329,9 @@ fn in_parts(text: &[u8], mut send: impl FnMut(&[u8]) -> bool) -> bool {
     send(&part)
 }
 
-/// What the application's objects raise after the request.
-pub(super) fn request_is_over(py: Attached<'_>) -> Raised {
-    py.raise(Class::Runtime, "the request that this object belongs to is over")
+/// What the application's objects raise after the request; `action` is what was done with them.
+pub(super) fn request_is_over(py: Attached<'_>, action: &str) -> Raised {
+    py.raise(Class::Runtime, &format!("{action} after request completed"))
 }
 
 /// A request, on the thread that runs it.

@@ -75,9 +75,9 @@ impl Call {
         if !head.allows_body() {
             return Ok(None);
         }
-        let given = head.content_length().map_err(|_| {
-            py.raise(Class::Value, "Content-Length must be a number that is not negative")
-        })?;
+        let given = head
+            .content_length()
+            .map_err(|invalid| py.raise(Class::Value, &invalid.to_string()))?;
         let length = given.unwrap_or(part.rest).min(part.rest);
         let mut payload = Vec::new();
         head.encode(&mut payload, given.is_none().then_some(part.rest));

@@ -21,10 +21,19 @@ pub(crate) struct Head {
 }
 
 /// A `Content-Length` that is no length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct InvalidLength;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InvalidLength {
+    /// What the application gave.
+    value: String,
+}
 
-/// Why a status or header is refused; the texts are what the application's developer sees.
+impl std::fmt::Display for InvalidLength {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "invalid Content-Length header value: '{}'", self.value)
+    }
+}
+
+/// Why a status or header is refused; the texts are mod_wsgi's where it refuses the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invalid {
     /// The status does not begin with a number of three digits.
@@ -35,26 +44,58 @@ pub(crate) enum Invalid {
     StatusCharacter,
     /// The name of a header is empty.
     EmptyName,
-    /// The name of a header has a character that names do not have (RFC 9110, 5.6.2).
+    /// The name of a header has a control character.
+    NameControl,
+    /// The name of a header has a blank.
+    NameBlank,
+    /// The name of a header has another character that names do not have (RFC 9110, 5.6.2).
     NameCharacter,
-    /// The value of a header has a line end or a NUL.
-    ValueCharacter,
+    /// The value of a header has a line end.
+    ValueLineEnd,
+    /// The value of a header has a NUL.
+    ValueNul,
     /// The name of a header has more than 65,535 bytes, or there are more headers than that.
     TooMany,
 }
 
 impl Invalid {
-    /// The text.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::StatusNumber => "status must begin with a number of three digits",
-            Self::StatusBlank => "status must have a blank between its number and its reason",
-            Self::StatusCharacter => "status must not have control characters",
-            Self::EmptyName => "header name must not be empty",
-            Self::NameCharacter => "header name has a character that is not allowed in names",
-            Self::ValueCharacter => "header value must not have line ends or NULs",
-            Self::TooMany => "header name or number of headers is beyond 65,535",
+    /// The text; `part` is the status, name or value that is refused.
+    pub(crate) fn text(self, part: &[u8]) -> String {
+        let problem = match self {
+            Self::StatusNumber => "status code must be a 3 digit integer",
+            Self::StatusBlank => "no space following status code",
+            Self::StatusCharacter => "control character in status reason phrase",
+            Self::EmptyName => return "header name is empty".to_owned(),
+            Self::NameControl => "control character in header name",
+            Self::NameBlank => "space character in header name",
+            Self::NameCharacter => "character that is not allowed in header name",
+            Self::ValueLineEnd => "carriage return/line feed character in header value",
+            Self::ValueNul => "null character in header value",
+            Self::TooMany => {
+                return "header name or number of headers is beyond 65,535".to_owned();
+            }
+        };
+        format!("{problem}: {}", BytesLiteral(part))
+    }
+}
+
+/// Bytes as Python writes them in its source.
+struct BytesLiteral<'a>(&'a [u8]);
+
+impl std::fmt::Display for BytesLiteral<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let quote = match self.0.contains(&b'\'') && !self.0.contains(&b'"') {
+            true => b'"',
+            false => b'\'',
+        };
+        write!(f, "b{}", char::from(quote))?;
+        for byte in self.0 {
+            match byte {
+                b'\'' | b'"' if *byte != quote => write!(f, "{}", char::from(*byte))?,
+                _ => write!(f, "{}", byte.escape_ascii())?,
+            }
         }
+        write!(f, "{}", char::from(quote))
     }
 }
 
@@ -64,7 +105,8 @@ impl Head {
         &mut self.text
     }
 
-    fn tail(&self) -> &[u8] {
+    /// What was appended to [`Self::text`] last.
+    pub(crate) fn tail(&self) -> &[u8] {
         let start = self.ends.last().copied().unwrap_or(0);
         self.text.get(start..).unwrap_or_default()
     }
@@ -95,8 +137,12 @@ impl Head {
         if name.is_empty() {
             return Err(Invalid::EmptyName);
         }
-        if !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Invalid::NameCharacter);
+        if let Some(byte) = name.iter().find(|byte| !is_token(**byte)) {
+            return Err(match byte {
+                b' ' => Invalid::NameBlank,
+                byte if byte.is_ascii_control() => Invalid::NameControl,
+                _ => Invalid::NameCharacter,
+            });
         }
         if name.len() > usize::from(u16::MAX) || self.ends.len() > 2 * usize::from(u16::MAX) - 2 {
             return Err(Invalid::TooMany);
@@ -108,14 +154,18 @@ impl Head {
     /// Takes what was appended to [`Self::text`] as the value of the header named last.
     pub(crate) fn value_appended(&mut self) -> Result<(), Invalid> {
         let value = self.tail();
-        if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-            return Err(Invalid::ValueCharacter);
+        match value.iter().find(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+            None => {}
+            Some(0) => return Err(Invalid::ValueNul),
+            Some(_) => return Err(Invalid::ValueLineEnd),
         }
         let end = self.ends.last().copied().unwrap_or(0);
         let start = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
         let name = self.text.get(start..end).unwrap_or_default();
         if name.eq_ignore_ascii_case(b"content-length") {
-            self.content_length = Some(parse_length(value));
+            self.content_length = Some(parse_length(value).ok_or_else(|| InvalidLength {
+                value: String::from_utf8_lossy(value).into_owned(),
+            }));
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.has_transfer_encoding = true;
         }
@@ -124,8 +174,8 @@ impl Head {
     }
 
     /// What the application says of the length of the response.
-    pub(crate) fn content_length(&self) -> Result<Option<u64>, InvalidLength> {
-        self.content_length.transpose()
+    pub(crate) fn content_length(&self) -> Result<Option<u64>, &InvalidLength> {
+        self.content_length.as_ref().map(|length| length.as_ref().copied()).transpose()
     }
 
     /// Whether a server may add `Content-Length` for a body of `length` bytes.
@@ -168,17 +218,17 @@ fn is_token(byte: u8) -> bool {
 }
 
 /// Blanks and a plus sign in front are allowed, and nothing is 0, as mod_wsgi has it.
-fn parse_length(value: &[u8]) -> Result<u64, InvalidLength> {
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return Some(0);
+    }
     let value = value.trim_ascii_start();
     let digits = value.strip_prefix(b"+").unwrap_or(value);
-    if digits.is_empty() && value.is_empty() {
-        return Ok(0);
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(InvalidLength);
-    }
-    let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-    number.and_then(|number| u64::try_from(number).ok()).ok_or(InvalidLength)
+    let number = std::str::from_utf8(digits).ok()?.parse::<i64>().ok()?;
+    u64::try_from(number).ok()
 }
 
 #[cfg(test)]
@@ -230,26 +280,47 @@ mod tests {
     #[test]
     fn names_are_tokens_and_values_are_one_line() {
         assert!(with_header("X-Name", "a\tb \u{7f}").is_ok());
-        for name in ["X Y", "X:Y", "X\n", "X(", "X\0", "N\u{e4}me"] {
-            assert_eq!(with_header(name, ""), Err(Invalid::NameCharacter), "{name:?}");
+        for (name, problem) in [
+            ("X Y\n", Invalid::NameBlank),
+            ("X\n ", Invalid::NameControl),
+            ("X\0", Invalid::NameControl),
+            ("X:Y", Invalid::NameCharacter),
+            ("X(", Invalid::NameCharacter),
+            ("N\u{e4}me", Invalid::NameCharacter),
+        ] {
+            assert_eq!(with_header(name, ""), Err(problem), "{name:?}");
         }
         assert_eq!(with_header("", ""), Err(Invalid::EmptyName));
-        for value in ["a\r", "a\nb", "\0"] {
-            assert_eq!(with_header("X", value), Err(Invalid::ValueCharacter), "{value:?}");
+        for (value, problem) in [
+            ("a\r", Invalid::ValueLineEnd),
+            ("a\nb\0", Invalid::ValueLineEnd),
+            ("\0", Invalid::ValueNul),
+        ] {
+            assert_eq!(with_header("X", value), Err(problem), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_as_python_writes_it() {
+        for (part, text) in [
+            (&b"20"[..], "status code must be a 3 digit integer: b'20'"),
+            (b"a'b", "status code must be a 3 digit integer: b\"a'b\""),
+            (b"a'\"b", "status code must be a 3 digit integer: b'a\\'\"b'"),
+            (b"\\\n\x7f\xe4", "status code must be a 3 digit integer: b'\\\\\\n\\x7f\\xe4'"),
+        ] {
+            assert_eq!(Invalid::StatusNumber.text(part), text);
         }
     }
 
     #[test]
     fn content_length_is_read_as_mod_wsgi_reads_it() {
-        for (value, length) in
-            [("10", Ok(10)), (" +7", Ok(7)), ("", Ok(0)), ("-1", Err(InvalidLength))]
-        {
+        for (value, length) in [("10", 10), (" +7", 7), ("", 0)] {
             let head = with_header("content-LENGTH", value).unwrap();
-            assert_eq!(head.content_length(), length.map(Some), "{value:?}");
+            assert_eq!(head.content_length(), Ok(Some(length)), "{value:?}");
         }
-        for value in ["1x", "+", "1 ", "99999999999999999999", "0x10"] {
+        for value in ["-1", " ", "1x", "+", "1 ", "99999999999999999999", "0x10"] {
             let head = with_header("Content-Length", value).unwrap();
-            assert_eq!(head.content_length(), Err(InvalidLength), "{value:?}");
+            assert!(head.content_length().is_err(), "{value:?}");
         }
         assert_eq!(with_header("X", "10").unwrap().content_length(), Ok(None));
     }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use mod_wsgi_protocol::frame::BodyError;
 
+use super::arguments::size_argument;
 use super::body::Body;
 use super::call::{Call, request_is_over};
 use crate::exchange::{Exchange, ReadError};
 use crate::interp::{
-    Attached, Borrowed, Class, END_OF_METHODS, ITERATE_ITSELF, Method, MethodDefinition,
-    NativeClassDefinition, Object, PyResult, Raised, SlotDefinition, This, method, next_item,
+    Attached, Borrowed, Class, END_OF_METHODS, Method, MethodDefinition, NativeClassDefinition,
+    Object, PyResult, Raised, SlotDefinition, This, iterator, method, next_item,
 };
 use crate::os;
 use crate::timing::timed;
@@ -40,7 +41,7 @@ impl Input {
         let mut state = self.call.lock_if_free(py)?;
         let state = &mut *state;
         let Some(exchange) = state.exchange.as_deref_mut() else {
-            return Err(request_is_over(py));
+            return Err(request_is_over(py, "wsgi.input used"));
         };
         let (body, spent) = (&mut state.body, &mut state.reading);
         let found = if ready(body) {
@@ -92,6 +93,9 @@ impl Input {
     }
 }
 
+/// What is done with it by `iter()` and `next()`.
+const ITERATION: &str = "iteration of wsgi.input attempted";
+
 /// What reading raises; all of these are OSError.
 fn raise(py: Attached<'_>, error: ReadError) -> Raised {
     let text = format!("mod_wsgi request data read error: {error}");
@@ -106,19 +110,6 @@ fn raise(py: Attached<'_>, error: ReadError) -> Raised {
     }
 }
 
-/// The optional size of `read`, `readline` and `readlines`; a negative one is no limit.
-fn size_argument<'py>(
-    py: Attached<'py>,
-    arguments: &[Borrowed<'_, 'py>],
-) -> PyResult<Option<usize>> {
-    match arguments {
-        [] => Ok(None),
-        [size] if size.is_none() => Ok(None),
-        [size] => Ok(usize::try_from(size.to_integer(py)?).ok()),
-        _ => Err(py.raise(Class::Type, "at most one argument is taken: the size")),
-    }
-}
-
 struct Read;
 impl Method<Input> for Read {
     fn call<'py>(
@@ -126,7 +117,8 @@ impl Method<Input> for Read {
         this: This<'_, 'py, Input>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        this.read(py, size_argument(py, arguments)?)
+        this.call.check_running(py, "read() called on wsgi.input")?;
+        this.read(py, size_argument(py, "read", arguments)?)
     }
 }
 
@@ -137,7 +129,8 @@ impl Method<Input> for ReadLine {
         this: This<'_, 'py, Input>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        this.line(py, size_argument(py, arguments)?)
+        this.call.check_running(py, "readline() called on wsgi.input")?;
+        this.line(py, size_argument(py, "readline", arguments)?)
     }
 }
 
@@ -148,7 +141,8 @@ impl Method<Input> for ReadLines {
         this: This<'_, 'py, Input>,
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        let hint = size_argument(py, arguments)?.filter(|hint| *hint > 0);
+        this.call.check_running(py, "readlines() called on wsgi.input")?;
+        let hint = size_argument(py, "readlines", arguments)?.filter(|hint| *hint > 0);
         let lines = py.list()?;
         let mut total = 0;
         loop {
@@ -174,12 +168,23 @@ impl Method<Input> for Close {
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
         if !arguments.is_empty() {
-            return Err(py.raise(Class::Type, "close() takes no arguments"));
+            let message = format!("Input.close() takes no arguments ({} given)", arguments.len());
+            return Err(py.raise(Class::Type, &message));
         }
-        if this.call.lock_if_free(py)?.exchange.is_none() {
-            return Err(request_is_over(py));
-        }
+        this.call.check_running(py, "close() called on wsgi.input")?;
         Ok(py.none())
+    }
+}
+
+struct Iterate;
+impl Method<Input> for Iterate {
+    fn call<'py>(
+        py: Attached<'py>,
+        this: This<'_, 'py, Input>,
+        _arguments: &[Borrowed<'_, 'py>],
+    ) -> PyResult<Object<'py>> {
+        this.call.check_running(py, ITERATION)?;
+        Ok(this.object.share())
     }
 }
 
@@ -190,6 +195,7 @@ impl Method<Input> for Next {
         this: This<'_, 'py, Input>,
         _arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
+        this.call.check_running(py, ITERATION)?;
         let line = this.line(py, None)?;
         match line.as_bytes() {
             None | Some([]) => Ok(py.none()),
@@ -207,5 +213,6 @@ impl NativeClassDefinition for Input {
         method::<Self, Close>(c"close"),
         END_OF_METHODS,
     ];
-    const SLOTS: &'static [SlotDefinition] = &[ITERATE_ITSELF, next_item::<Self, Next>()];
+    const SLOTS: &'static [SlotDefinition] =
+        &[iterator::<Self, Iterate>(), next_item::<Self, Next>()];
 }

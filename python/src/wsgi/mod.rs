@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod arguments;
 mod body;
 mod call;
 mod environ;

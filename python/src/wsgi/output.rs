@@ -8,7 +8,6 @@ use mod_wsgi_protocol::hook::Answer;
 use mod_wsgi_protocol::response::{HeadWriter, Times};
 
 use super::call::{Call, State, request_is_over, transmit};
-use super::head::InvalidLength;
 use crate::exchange::{Exchange, Frame, Gone};
 use crate::interp::{Attached, Class, PyResult, Raised};
 
@@ -71,11 +70,10 @@ const LARGEST_WHOLE: usize = 128 << 10;
 
 fn length_of(py: Attached<'_>, state: &State) -> PyResult<Option<u64>> {
     let Some(head) = &state.head else {
-        return Err(py.raise(Class::Runtime, "start_response() was not called before output"));
+        let message = "start_response() must be called before response content is produced";
+        return Err(py.raise(Class::Runtime, message));
     };
-    head.content_length().map_err(|InvalidLength| {
-        py.raise(Class::Value, "Content-Length must be a number that is not negative")
-    })
+    head.content_length().map_err(|invalid| py.raise(Class::Value, &invalid.to_string()))
 }
 
 /// Outputs one block; an empty one sends the head at least. `is_last` says that nothing follows:
@@ -98,7 +96,7 @@ fn send_block(
         state.response.committed = true;
     }
     let Some(exchange) = state.exchange.as_deref_mut() else {
-        return Err(request_is_over(py).into());
+        return Err(request_is_over(py, "write() called").into());
     };
     let response = &mut state.response;
     response.writes += 1;
@@ -125,7 +123,7 @@ impl Call {
     pub(super) fn output(&self, py: Attached<'_>, data: &[u8]) -> Result<(), Stop> {
         let mut state = self.lock_if_free(py)?;
         if state.exchange.is_none() {
-            return Err(request_is_over(py).into());
+            return Err(request_is_over(py, "write() called").into());
         }
         send_block(py, &mut state, data, None)
     }

@@ -478,5 +478,5 @@ impl<'py> Run<'_, 'py> {
 
 fn not_bytes<'py>(py: Attached<'py>, item: &Object<'py>) -> Raised {
     let class = item.class_name(py);
-    py.raise(Class::Type, &format!("items of the response must be bytes, not {class}"))
+    py.raise(Class::Type, &format!("response iterable must yield bytes, not {class}"))
 }

@@ -11,12 +11,13 @@ use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 
+use super::arguments::wrong_count;
 use super::call::{Call, current_call, request_is_over};
 use crate::api::Constants;
 use crate::interp::{
     Attached, Borrowed, Class, END_OF_METHODS, END_OF_PROPERTIES, Kept, Method, MethodDefinition,
     NativeClassDefinition, Object, Property, PropertyDefinition, PyResult, Raised, SlotDefinition,
-    This, every_attribute, method, property,
+    This, clear_exception, every_attribute, method, property,
 };
 use crate::log::{self, LineBuffer};
 use crate::os;
@@ -114,7 +115,7 @@ impl Stream {
                 self.is_used.store(true, Ordering::Relaxed);
                 return call.print(py, bytes);
             }
-            Owner::Over => return Err(request_is_over(py)),
+            Owner::Over => return Err(request_is_over(py, "write() called on wsgi.errors")),
             Owner::Nobody => {}
         }
         if let Some(call) = current_call() {
@@ -122,7 +123,7 @@ impl Stream {
             if call.print(py, bytes).is_ok() {
                 return Ok(());
             }
-            crate::interp::clear_exception(py);
+            clear_exception(py);
         }
         let texts = match &mut *self.target.lock() {
             Target::Process(threads) => add_for_thread(threads, bytes),
@@ -260,7 +261,7 @@ impl Method<Stream> for Write {
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
         let [data] = arguments else {
-            return Err(py.raise(Class::Type, "write() takes one argument"));
+            return Err(wrong_count(py, "write", 1..=1, arguments.len()));
         };
         let converted;
         let bytes = if let Some(bytes) = data.as_bytes() {
@@ -269,7 +270,12 @@ impl Method<Stream> for Write {
             converted = data.to_text(py)?;
             converted.as_bytes()
         } else {
-            let buffer = data.to_bytes_object(py)?;
+            let Ok(buffer) = data.to_bytes_object(py) else {
+                clear_exception(py);
+                let message =
+                    format!("a bytes-like object is required, not '{}'", data.class_name(py));
+                return Err(py.raise(Class::Type, &message));
+            };
             let bytes = buffer.as_bytes().unwrap_or_default();
             this.write_bytes(py, bytes)?;
             return py.integer(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
@@ -287,7 +293,7 @@ impl Method<Stream> for WriteLines {
         arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
         let [lines] = arguments else {
-            return Err(py.raise(Class::Type, "writelines() takes one argument"));
+            return Err(wrong_count(py, "writelines", 1..=1, arguments.len()));
         };
         let lines = lines.iterate(py)?;
         while let Some(line) = lines.next(py)? {
@@ -368,7 +374,7 @@ impl Method<Stream> for NoDescriptor {
         _this: This<'_, 'py, Stream>,
         _arguments: &[Borrowed<'_, 'py>],
     ) -> PyResult<Object<'py>> {
-        Err(py.raise(Class::Os, "a log stream has no file descriptor"))
+        Err(py.raise(Class::Os, "wsgi.errors log object has no file descriptor"))
     }
 }
 
