@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The body of a response: write(), iterables, close(), lengths, and exceptions on the way."""
 
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -160,6 +160,66 @@ def test_close_that_cannot_be_called(site, case, number, error):
         site.expect_log(number, count=1)
         number = "WSGI0174"
     site.expect_traceback(error, number, count=1)
+
+
+def end(site, **query):
+    return site.get("/ends?" + urlencode(query), headers=CLOSE)
+
+
+RAISED_BY_CLOSE = ["", "ValueError", "SystemExit", "KeyboardInterrupt", "RequestTimeout"]
+
+
+def expect_of_close(site, close):
+    number = "WSGI0175" if close == "SystemExit" else "WSGI0174"
+    if close not in ("", "RequestTimeout"):
+        site.expect_traceback(rf"{close}: told to raise in close\(\)", number, count=1)
+
+
+@pytest.mark.parametrize("close", RAISED_BY_CLOSE)
+@pytest.mark.parametrize("length", [{}, {"length": 7}])
+def test_whole_response_stays_whole_whatever_close_raises(site, length, close):
+    response = end(site, close=close, **length)
+    assert (response.status, response.body, response.complete) == (200, b"one two", True)
+    expect_of_close(site, close)
+
+
+@pytest.mark.parametrize("close", RAISED_BY_CLOSE)
+def test_short_response_stays_short_whatever_close_raises(site, close):
+    response = end(site, close=close, length=10)
+    assert (response.status, response.body, response.complete) == (200, b"one two", False)
+    expect_of_close(site, close)
+
+
+@pytest.mark.difference("a response cut off by an error is visibly incomplete in both modes")
+@pytest.mark.parametrize("close", RAISED_BY_CLOSE)
+def test_response_that_is_cut_off_stays_so_whatever_close_raises(site, close):
+    response = end(site, close=close, blocks="raises")
+    assert (response.status, response.body) == (200, b"one two")
+    assert response.complete is differs(upstream=site.mode == "daemon", ours=False)
+    site.expect_traceback("ValueError: told to raise in the iteration", count=1)
+    expect_of_close(site, close)
+
+
+def test_close_may_write_the_rest(site):
+    response = end(site, close="writes", length=14)
+    assert (response.body, response.complete) == (b"one two closed", True)
+
+
+def test_exception_after_all_of_the_announced_length(site):
+    """The response is whole, and the connection can be used again."""
+    with site.connection() as connection:
+        response = connection.request("/ends?blocks=raises&length=7")
+        assert (response.status, response.body, response.complete) == (200, b"one two", True)
+        assert connection.request("/hello").body == b"Hello World!\n"
+    site.expect_traceback("ValueError: told to raise in the iteration", count=1)
+
+
+@pytest.mark.parametrize("path", ["/ends?blocks=raises", "/raises?when=output&what=ValueError"])
+def test_exception_after_the_head_of_a_head_request(site, path):
+    response = site.request(path, method="HEAD", headers=CLOSE)
+    assert (response.status, response.body) == (200, b"")
+    assert response.header("Content-Type") == "text/plain"
+    site.expect_traceback("ValueError: told to raise", count=1)
 
 
 def test_timeout_in_close_is_no_error(site):

@@ -22,6 +22,7 @@ VALID = [
     ("close", "", b""),
     ("counter", "", b""),
     ("descriptors", "", b""),
+    ("ends", "", b""),
     ("environ", "a=b&c=d", b""),
     ("environ", "", b"a body"),
     ("errors", "errors", b""),

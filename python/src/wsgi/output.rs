@@ -226,15 +226,19 @@ impl Call {
         Ending::Whole(payload)
     }
 
-    /// How a response ends whose application failed: with an error document where nothing is sent.
+    /// How a response ends whose application failed: with an error document where nothing is sent,
+    /// incomplete where it is not known that all of it is.
     pub(super) fn ending_of_failure(&self, py: Attached<'_>, status: u16) -> Ending {
         let state = self.lock(py);
-        if state.response.gone {
+        let response = &state.response;
+        if response.gone {
             Ending::Silent
-        } else if state.response.committed {
-            Ending::End(INCOMPLETE)
-        } else {
+        } else if !response.committed {
             Ending::Error(status)
+        } else if response.length.is_some_and(|length| length <= response.sent) {
+            Ending::End(0)
+        } else {
+            Ending::End(INCOMPLETE)
         }
     }
 }

@@ -343,11 +343,12 @@ impl<'py> Run<'_, 'py> {
             return self.outcome(constants, self.send_sequence(result));
         }
         let sent = self.send_iterable(constants, result);
+        let has_ended = sent.is_ok();
         let ending = self.outcome(constants, sent);
         self.close(constants, result);
         match ending {
-            // What close() wrote counts.
-            Ending::End(0) => self.call.ending(py),
+            // What close() wrote counts, and not what it raised.
+            Ending::End(_) if has_ended => self.call.ending(py),
             Ending::Error(status) => self.call.ending_of_failure(py, status),
             other => other,
         }
