@@ -15,6 +15,7 @@ WSGIProcessGroup main
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /timed ${APPS}/takes-time/app.wsgi
 WSGIScriptAlias /slow-to-load ${APPS}/slow-to-load/app.wsgi
+WSGIScriptAlias /loads-in-steps ${APPS}/loads-in-steps/app.wsgi
 """
 
 # A line of a Python stack in the log.
@@ -120,6 +121,47 @@ def test_others_finish_when_a_stuck_request_has_its_process_replaced(start, tmp_
     assert pid(server) != before
     expect(server, "WSGI0340: 'GET", "WSGI0340: stack", STACK, "WSGI0309", "WSGI0328")
     if not OURS:
+        server.expect_log("WSGI014[67]")
+
+
+@pytest.mark.difference("504 says that the request was too slow, 500 that the script is broken")
+def test_request_timeout_is_raised_while_the_script_is_loaded(start):
+    server = start("threads=1 request-timeout=1 interrupt-timeout=20")
+    before = pid(server)
+    response = server.get("/loads-in-steps")
+    assert response.status == differs(upstream=500, ours=504)
+    assert pid(server) == before
+    server.expect_log(r"WSGI0109: .*loads-in-steps/app\.wsgi", count=1)
+    if OURS:
+        assert response.body == b""
+        server.expect_log(
+            r"WSGI0340: 'GET /loads-in-steps .*' has run for .* RequestTimeout is raised in it", 1
+        )
+        server.expect_log("WSGI0340: stack of 'GET /loads-in-steps", count=1)
+        server.expect_log(STACK)
+    else:
+        server.expect_traceback("RequestTimeout", count=1)
+
+
+@pytest.mark.difference("504 says that the request was too slow, 502 that its process died")
+def test_process_that_loads_for_too_long_is_replaced(start):
+    """The request that needs the script is too slow; one that waits behind it is not."""
+    server = start("threads=1 request-timeout=1 shutdown-timeout=1")
+    before = pid(server)
+    slow = Background(lambda: server.get("/slow-to-load"))
+    # Time in which the process takes it.
+    time.sleep(0.3)
+    waiting = Background(lambda: server.get("/timed"))
+    assert slow.result().status == differs(upstream=502, ours=504)
+    response = waiting.result()
+    assert (response.status, int(response.text) != before) == (200, True)
+    if OURS:
+        server.expect_log(r"WSGI0340: 'GET /slow-to-load .*: the process is to be replaced", 1)
+        server.expect_log("WSGI0340: stack of 'GET /slow-to-load", count=1)
+        server.expect_log(STACK)
+        server.expect_log(r"WSGI0309: .* 1 request was running: GET /slow-to-load", count=1)
+        server.expect_log(r"WSGI0328: This request ran for more than 1 s \(request-timeout\)", 1)
+    else:
         server.expect_log("WSGI014[67]")
 
 

@@ -96,6 +96,7 @@ LEFT_OUT = {
     "late-start-response": "it yields an empty block before it calls start_response",
     "leaves-process": "it leaves a process behind",
     "leaves-writer": "it leaves a process behind",
+    "loads-in-steps": "it takes half a minute to load",
     "long-header": "the client of these tests reads no line as long",
     "no-callable": NO_APPLICATION,
     "no-start-response": INVALID,

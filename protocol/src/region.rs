@@ -529,6 +529,13 @@ impl Slot<'_> {
         self.words[0].store(mark, Ordering::Release);
     }
 
+    /// Daemon: the request with this mark, if it is the one of the slot still, was given up before
+    /// the application was called. It counts as started.
+    pub fn give_up(&self, mark: u32) {
+        // Where the slot has another request meanwhile, that has started, or has another mark.
+        let _ = self.words[0].compare_exchange(0, mark, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// Child: whether the request with this mark has started.
     #[must_use]
     pub fn is_started(&self, mark: u32) -> bool {
@@ -744,10 +751,14 @@ mod tests {
         assert_eq!(region.running_in(2, 7, 4), (vec![], 0));
         slot.start(41);
         assert!(slot.is_started(41) && !slot.is_started(40));
+        slot.give_up(42);
+        assert!(slot.is_started(41));
         assert_eq!(region.running_in(2, 7, 4), (vec![b"GET /report".to_vec()], 1));
         assert_eq!(region.running_in(2, 8, 4).1, 0);
         slot.clear();
         assert_eq!(region.running_in(2, 7, 4).1, 0);
+        slot.give_up(42);
+        assert!(slot.is_started(42));
     }
 
     #[test]

@@ -33,6 +33,9 @@ enum Step {
 
 /// Loads a script, unless another thread has done so meanwhile and `is_current` accepts that.
 /// Nothing when it failed, which is logged.
+///
+/// # Errors
+/// `RequestTimeout`, which is meant for the request that needs the script.
 pub(super) fn load<'py>(
     py: Attached<'py>,
     script: &Script,
@@ -40,7 +43,7 @@ pub(super) fn load<'py>(
     context: &ScriptContext<'_>,
     occasion: Occasion,
     is_current: impl Fn(&Object<'py>) -> bool,
-) -> Option<Object<'py>> {
+) -> PyResult<Option<Object<'py>>> {
     let _loading = loop {
         if let Some(loading) = script.loading.try_lock() {
             break loading;
@@ -49,7 +52,7 @@ pub(super) fn load<'py>(
     };
     let before = script.loaded(py).ok().flatten();
     match &before {
-        Some(module) if is_current(module) => return before,
+        Some(module) if is_current(module) => return Ok(before),
         _ => {}
     }
     let verb = if before.is_some() { "Reloading" } else { "Loading" };
@@ -65,16 +68,13 @@ pub(super) fn load<'py>(
             }
             watch::note(py);
             super::first_load_succeeded();
-            Some(module)
+            Ok(Some(module))
         }
         Err((_, Raised)) if occasion == Occasion::Ahead => {
             clear_exception(py);
-            None
+            Ok(None)
         }
-        Err((step, Raised)) => {
-            report(py, &step, context, occasion);
-            None
-        }
+        Err((step, Raised)) => report(py, &step, context, occasion).map(|()| None),
     }
 }
 
@@ -140,10 +140,15 @@ fn execute<'py>(
     })
 }
 
-fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: Occasion) {
-    let Some(exception) = Exception::take(py) else { return };
+fn report(
+    py: Attached<'_>,
+    step: &Step,
+    context: &ScriptContext<'_>,
+    occasion: Occasion,
+) -> PyResult<()> {
+    let Some(exception) = Exception::take(py) else { return Ok(()) };
     if occasion == Occasion::Service && exception.is(Class::SystemExit) {
-        return;
+        return Ok(());
     }
     let (what, for_request, at_start) = match step {
         Step::Read => ("Could not read/compile source file", "0105", "0106"),
@@ -159,7 +164,12 @@ fn report(py: Attached<'_>, step: &Step, context: &ScriptContext<'_>, occasion: 
          module in {context}"
     );
     log_text(py, Level::Error, &text);
+    if super::is_timeout(py, &exception) {
+        // Where it was is told already.
+        return Err(exception.restore());
+    }
     log_exception(py, &exception, context);
+    Ok(())
 }
 
 /// Runs a script that is a service, to its end.
@@ -170,8 +180,12 @@ pub(crate) fn run_service(py: Attached<'_>, context: &ScriptContext<'_>) {
 /// Loads a script before a request asks for it; whether that succeeded.
 pub(crate) fn preload(py: Attached<'_>, context: &ScriptContext<'_>, occasion: Occasion) -> bool {
     let interpreter: &'static Interpreter = py.interpreter();
-    match interpreter.scripts().get(py, context.script) {
-        Ok(script) => load(py, &script, context.script, context, occasion, |_| true).is_some(),
+    let loaded = interpreter
+        .scripts()
+        .get(py, context.script)
+        .and_then(|script| load(py, &script, context.script, context, occasion, |_| true));
+    match loaded {
+        Ok(loaded) => loaded.is_some(),
         Err(Raised) => {
             if let Some(exception) = Exception::take(py) {
                 log_exception(py, &exception, context);

@@ -69,6 +69,8 @@ pub(crate) enum Found<'py> {
     Stale,
     /// It can not be had; that is logged. The HTTP status for the client.
     Failed(u16),
+    /// `RequestTimeout` came meanwhile; that is logged.
+    OutOfTime,
 }
 
 /// Which of mod_wsgi's numbers a message has: one for requests, one for scripts that are loaded
@@ -134,12 +136,27 @@ pub(crate) fn find<'py>(
     head: &Head<'_>,
     context: &ScriptContext<'_>,
 ) -> Found<'py> {
-    try_find(py, head, context).unwrap_or_else(|Raised| {
-        if let Some(exception) = Exception::take(py) {
-            log_exception(py, &exception, context);
+    try_find(py, head, context).unwrap_or_else(|Raised| match Exception::take(py) {
+        Some(exception) if is_timeout(py, &exception) => {
+            let text = format!(
+                "request for WSGI script '{}' was ended by RequestTimeout before it began",
+                context.script()
+            );
+            log_text(py, Level::Info, &text);
+            Found::OutOfTime
         }
-        Found::Failed(500)
+        Some(exception) => {
+            log_exception(py, &exception, context);
+            Found::Failed(500)
+        }
+        None => Found::Failed(500),
     })
+}
+
+/// Whether it is `RequestTimeout`.
+fn is_timeout<'py>(py: Attached<'py>, exception: &Exception<'py>) -> bool {
+    let constants = py.interpreter().constants();
+    constants.is_some_and(|constants| exception.is_of(&constants.request_timeout.get(py)))
 }
 
 /// The module of the script of a hook, which is loaded again in place when it changed, also in a
@@ -192,7 +209,7 @@ fn module<'py>(
     // meanwhile is new enough.
     let is_current =
         |module: &Object<'py>| stale.as_ref().is_none_or(|stale| !stale.is_same(module));
-    let loaded = load::load(py, &script, head.script, context, Occasion::Request, is_current);
+    let loaded = load::load(py, &script, head.script, context, Occasion::Request, is_current)?;
     Ok(loaded.map_or(Module::Failed, Module::Whole))
 }
 
@@ -283,8 +300,10 @@ fn is_changed<'py>(
         Ok(answer) => Ok(answer),
         Err(Raised) => {
             // A hook that fails does not make the script a changed one.
-            if let Some(exception) = Exception::take(py) {
-                log_exception(py, &exception, context);
+            match Exception::take(py) {
+                Some(exception) if is_timeout(py, &exception) => return Err(exception.restore()),
+                Some(exception) => log_exception(py, &exception, context),
+                None => {}
             }
             Ok(false)
         }

@@ -117,6 +117,7 @@ fn look(
         }
         _ => {
             seen.given_up = true;
+            request.give_up(&shared.region);
             let why = match seen.interrupted {
                 0 => "request-timeout".to_owned(),
                 at => {

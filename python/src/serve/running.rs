@@ -50,6 +50,8 @@ pub(super) struct Running {
     began: AtomicU64,
     /// Where the child has written what the request is.
     slot: AtomicU32,
+    /// The number by which the child knows that it has started.
+    mark: AtomicU32,
 }
 
 /// A request that runs.
@@ -61,6 +63,8 @@ pub(super) struct RunningRequest {
     pub(super) began: u64,
     /// Where the child has written what it is.
     pub(super) slot: u32,
+    /// The number by which the child knows that it has started.
+    mark: u32,
 }
 
 impl Running {
@@ -70,12 +74,14 @@ impl Running {
             thread: Interruptible::new(),
             began: AtomicU64::new(0),
             slot: AtomicU32::new(NO_SLOT),
+            mark: AtomicU32::new(0),
         }
     }
 
     /// A request begins.
-    pub(super) fn begin(&self, now: u64, slot: u32) {
+    pub(super) fn begin(&self, now: u64, slot: u32, mark: u32) {
         self.slot.store(slot, Ordering::Relaxed);
+        self.mark.store(mark, Ordering::Relaxed);
         self.began.store(now, Ordering::Relaxed);
     }
 
@@ -93,7 +99,8 @@ impl Running {
     pub(super) fn request(&self, worker: usize) -> Option<RunningRequest> {
         let began = self.began.load(Ordering::Relaxed);
         let slot = self.slot.load(Ordering::Relaxed);
-        (began != 0).then_some(RunningRequest { worker, began, slot })
+        let mark = self.mark.load(Ordering::Relaxed);
+        (began != 0).then_some(RunningRequest { worker, began, slot, mark })
     }
 }
 
@@ -101,6 +108,13 @@ impl RunningRequest {
     /// How long it has run, in microseconds.
     pub(super) fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.began)
+    }
+
+    /// Says to the child that it is not to be sent to another process: it would take as long there.
+    pub(super) fn give_up(&self, region: &Region<'_>) {
+        if let Some(slot) = region.slot(self.slot) {
+            slot.give_up(self.mark);
+        }
     }
 
     /// Its method and path, for the log.
@@ -124,8 +138,11 @@ mod tests {
         assert_eq!(running.request(0), None);
         let now = clock.now();
         assert_ne!(now, 0);
-        running.begin(now, 7);
-        assert_eq!(running.request(3), Some(RunningRequest { worker: 3, began: now, slot: 7 }));
+        running.begin(now, 7, 41);
+        assert_eq!(
+            running.request(3),
+            Some(RunningRequest { worker: 3, began: now, slot: 7, mark: 41 })
+        );
         running.end();
         assert_eq!(running.request(3), None);
     }

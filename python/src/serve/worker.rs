@@ -109,7 +109,7 @@ impl Worker {
         };
         let is_hook = request.head.hook != Hook::None;
         let began = self.shared.clock.now();
-        self.running.begin(began, request.head.slot);
+        self.running.begin(began, request.head.slot, request.head.mark);
         let mut exchange = Box::new(SocketExchange::new(Arc::clone(connection), is_hook));
         if self.shared.is_draining() {
             reject(&mut *exchange, Reject::Draining);

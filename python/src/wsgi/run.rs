@@ -256,6 +256,7 @@ impl<'py> Run<'_, 'py> {
             Found::Application(application) => application,
             Found::Stale => return Err(Reject::ScriptChanged),
             Found::Failed(status) => return Ok(Ending::Error(status)),
+            Found::OutOfTime => return Ok(self.call.ending_of_timeout(py)),
         };
         Ok(self.call_application(constants, application))
     }
