@@ -259,6 +259,48 @@ def test_full_disk_is_507_and_said(server_factory):
     server.expect_log("WSGI0360.*temporary file in .*File too large", count=3)
 
 
+def test_folder_without_permission_is_500_and_said(server_factory, tmp_path_for_server):
+    folder = tmp_path_for_server / "closed"
+    folder.mkdir()
+    folder.chmod(0o555)
+    server = server_factory(
+        configuration("threads=1 body-spool=64K,disk"), environment={"TMPDIR": str(folder)}
+    )
+    assert server.post("/input-digest?whole", random_bytes(100_000)).status == 500
+    assert server.get("/hello").status == 200
+    server.expect_log("WSGI0360.*closed.*Permission denied", count=1)
+
+
+@pytest.mark.parametrize("way", ["whole", "blocks", "lines"])
+def test_file_that_cannot_be_read_again_is_500_and_said(server_factory, tmp_path_for_server, way):
+    """It is cut off while the request waits for a thread, as if the disk had lost it."""
+    folder = tmp_path_for_server / "spool"
+    folder.mkdir()
+    folder.chmod(0o777)
+    server = server_factory(
+        configuration("threads=1 body-spool=64K,disk"), environment={"TMPDIR": str(folder)}
+    )
+    held = HeldRequest(server, tmp_path_for_server).wait_started()
+    body = random_bytes(600_000)
+    waiting = Background(lambda: server.post(f"/input-digest?{way}", body))
+
+    def whole_file() -> str | None:
+        for child in server.httpd_children:
+            for number, name in child.descriptors.items():
+                path = f"/proc/{child.pid}/fd/{number}"
+                if str(folder) in name and os.stat(path).st_size == len(body) - 65_536:
+                    return path
+        return None
+
+    os.truncate(wait_until(whole_file, "the temporary file"), 100)
+    held.release()
+    assert held.result().status == 200
+    assert waiting.result().status == 500
+    server.expect_log("WSGI0360.*spool", count=1)
+    server.expect_traceback("OSError: .* read error: what httpd had kept", count=1)
+    assert server.post(f"/input-digest?{way}", body).status == 200
+
+
 def test_missing_folder_is_500_and_said(server_factory, tmp_path_for_server):
     server = server_factory(
         configuration("threads=1 body-spool=64K,disk"),

@@ -57,7 +57,7 @@ pub fn run(data: &[u8]) {
     let (calls, data) = data.split_at(usize::from(*calls).min(data.len()));
     let (sizes, whole) = data.split_at(8.min(data.len()));
     let (first, rest) = whole.split_at(usize::from(*initial).min(whole.len()));
-    let error = (error % 8 < 4).then(|| BodyError::from_u8(error % 8 + 1));
+    let error = (error % 8 < 5).then(|| BodyError::from_u8(error % 8 + 1));
     let mut script = Script { body: rest, given: 0, sizes, pulls: 0, error };
     // As announced, or not.
     let announced = match announced % 4 {

@@ -141,6 +141,8 @@ pub enum BodyError {
     TooLarge = 3,
     /// Malformed chunks, a failing input filter.
     Failed = 4,
+    /// What httpd had kept of it in a temporary file cannot be read again.
+    Lost = 5,
 }
 
 impl BodyError {
@@ -151,6 +153,7 @@ impl BodyError {
             1 => Self::Aborted,
             2 => Self::TimedOut,
             3 => Self::TooLarge,
+            5 => Self::Lost,
             _ => Self::Failed,
         }
     }

@@ -197,7 +197,7 @@ impl<'a> RequestBody<'a> {
             }
             Err(error) => {
                 self.log_disk(&error);
-                Err(BodyError::Failed)
+                Err(BodyError::Lost)
             }
         };
         match result {
@@ -245,6 +245,7 @@ impl<'a> RequestBody<'a> {
                     BodyError::TimedOut => (Level::Error, "the client sent nothing in time"),
                     BodyError::TooLarge => (Level::Error, "it is longer than LimitRequestBody"),
                     BodyError::Failed => (Level::Error, "it is malformed"),
+                    BodyError::Lost => (Level::Error, "what was kept of it is lost"),
                 };
                 let text = format!("WSGI0126: The request body cannot be read: {text}");
                 log::request(self.reader.request(), level, text.as_bytes());
@@ -268,7 +269,7 @@ impl<'a> RequestBody<'a> {
 
     fn log_disk(&self, error: &io::Error) {
         let text = format!(
-            "WSGI0360: The request body cannot be kept in a temporary file in {}: {error}: make room there, set TMPDIR for httpd, or write body-spool= without disk",
+            "WSGI0360: The request body cannot be kept in a temporary file in {}, or not be read from it: {error}: make room there, set TMPDIR for httpd, or write body-spool= without disk",
             temporary::folder().display()
         );
         log::request(self.reader.request(), Level::Error, text.as_bytes());

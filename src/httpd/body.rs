@@ -182,6 +182,7 @@ pub(crate) fn status(error: BodyError) -> u16 {
         BodyError::Aborted | BodyError::Failed => 400,
         BodyError::TimedOut => 408,
         BodyError::TooLarge => 413,
+        BodyError::Lost => 500,
     }
 }
 

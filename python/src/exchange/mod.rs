@@ -69,6 +69,9 @@ impl fmt::Display for ReadError {
                 "the request body is longer than LimitRequestBody"
             }
             Self::Refused(BodyError::Failed) => "the request body is malformed",
+            Self::Refused(BodyError::Lost) => {
+                "what httpd had kept of the request body can not be read again"
+            }
             Self::TimedOut => "nothing came from httpd within the socket timeout",
             Self::Broken => "the connection to httpd broke",
         })
