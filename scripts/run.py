@@ -91,7 +91,8 @@ def python_version(interpreter, user):
         raise Failure(
             f"user {user.name} cannot enter {part}, on the way to {interpreter}{remedy()}"
         )
-    answer = user.run([str(interpreter), "-c", ASK_PYTHON])
+    # Without `site`, in which an environment may print what it likes.
+    answer = user.run([str(interpreter), "-S", "-c", ASK_PYTHON])
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise Failure(f"{interpreter} does not run as user {user.name}: {last}")

@@ -1,23 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Asking an interpreter, once, in the httpd parent and as httpd's unprivileged user: its version and
-//! where its shared library is.
+//! where its shared library is. It answers on a descriptor of its own: `sitecustomize` and `.pth`
+//! files may print, and start processes that keep standard output open.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::httpd::{c_string, mpm};
-use crate::os::process::{PidFd, arrange_descriptors, execute, fork};
-use crate::os::{identity, pipe, read, signal, wait_readable};
+use crate::os::process::{Exit, PidFd, arrange_descriptors, execute, fork};
+use crate::os::{identity, pipe, read, signal, temporary, wait_readable};
 
 /// Longest that an interpreter may take to answer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Prints version, prefix and the path of the shared library, a line each; the last line is empty
-/// when the interpreter has none.
+/// Exit status of a child that could not become the interpreter.
+const NOT_RUN: i32 = 71;
+
+/// Most bytes of an answer.
+const LONGEST: usize = 16 << 10;
+
+/// Lines of an answer.
+const LINES: usize = 3;
+
+/// Writes version, prefix and the path of the shared library to descriptor 3, a line each; the last
+/// line is empty when the interpreter has none. What else runs at the end is not waited for.
 const SOURCE: &str = "\
 import os, sys, sysconfig
 def library():
@@ -38,9 +50,9 @@ def library():
                 if os.path.exists(path):
                     return path
     return ''
-print('%d.%d.%d' % sys.version_info[:3])
-print(sys.prefix)
-print(library())
+answer = ['%d.%d.%d' % sys.version_info[:3], sys.prefix, library(), '']
+os.write(3, getattr(os, 'fsencode', str)('\\n'.join(answer)))
+os._exit(0)
 ";
 
 /// An interpreter that can be embedded.
@@ -63,14 +75,21 @@ pub(crate) struct Interpreter {
 pub(crate) fn ask(program: &Path, is_root: bool) -> Result<Interpreter, String> {
     let shown = program.display();
     let remedy = "WSGIPythonHome must name an environment with bin/python in it";
-    let answer = run(program, is_root).map_err(|error| {
+    let said = run(program, is_root).map_err(|error| {
         format!("WSGI0100: Python at {shown} cannot be asked: {error}: {remedy}")
     })?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let answer = String::from_utf8_lossy(&said.answer).into_owned();
     let mut lines = answer.lines();
     let (Some(version), Some(prefix), Some(library)) = (lines.next(), lines.next(), lines.next())
     else {
-        return Err(format!("WSGI0100: no Python to run at {shown}: {remedy}"));
+        return Err(match said.end {
+            None | Some(Exit::Status(NOT_RUN)) => {
+                format!("WSGI0100: no Python to run at {shown}: {remedy}")
+            }
+            Some(end) => {
+                format!("WSGI0100: Python at {shown} {end} while it started: {}", said.complaint)
+            }
+        });
     };
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -92,9 +111,21 @@ pub(crate) fn ask(program: &Path, is_root: bool) -> Result<Interpreter, String> 
     })
 }
 
-fn run(program: &Path, is_root: bool) -> io::Result<Vec<u8>> {
+/// What an interpreter said and did.
+struct Said {
+    /// What it wrote to descriptor 3.
+    answer: Vec<u8>,
+    /// How it ended; None when it had to be killed.
+    end: Option<Exit>,
+    /// The last line that it wrote to standard error.
+    complaint: String,
+}
+
+fn run(program: &Path, is_root: bool) -> io::Result<Said> {
     let (output, child_output) = pipe()?;
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    // Not a pipe: nobody has to read it meanwhile.
+    let errors = temporary::unnamed_file().ok();
     let (uid, name) = mpm::child_user();
     let gid = mpm::child_group();
     // SAFETY: httpd's parent has one thread.
@@ -105,8 +136,9 @@ fn run(program: &Path, is_root: bool) -> io::Result<Vec<u8>> {
             let drop_privileges = || -> io::Result<()> {
                 arrange_descriptors(&[
                     (null.as_fd(), 0),
-                    (child_output.as_fd(), 1),
-                    (null.as_fd(), 2),
+                    (null.as_fd(), 1),
+                    (errors.as_ref().unwrap_or(&null).as_fd(), 2),
+                    (child_output.as_fd(), 3),
                 ])?;
                 if is_root {
                     identity::set_gid(gid)?;
@@ -125,29 +157,68 @@ fn run(program: &Path, is_root: bool) -> io::Result<Vec<u8>> {
                     .collect();
                 let _ = execute(&path, &arguments, &environment);
             }
-            71
+            NOT_RUN
         })
     }?;
     drop(child_output);
     let process = PidFd::open(pid)?;
+    let answer = read_answer(output.as_fd());
+    let end = end_of(&process, answer.is_ok());
+    Ok(Said { answer: answer?, end, complaint: errors.as_ref().map(last_line).unwrap_or_default() })
+}
+
+/// Reads until the answer is there: a process that the interpreter forked may keep the other end open.
+fn read_answer(output: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + LIMIT;
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
-    loop {
+    while answer.iter().filter(|byte| **byte == b'\n').count() < LINES {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || answer.len() > 16 << 10 || !wait_readable(output.as_fd(), Some(left))?
-        {
-            let _ = process.signal(libc::SIGKILL);
-            let _ = process.wait(Duration::from_secs(5));
-            let _ = process.reap();
+        if left.is_zero() || answer.len() > LONGEST || !wait_readable(output, Some(left))? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not answer"));
         }
-        match read(output.as_fd(), &mut buffer)? {
+        match read(output, &mut buffer)? {
             0 => break,
             count => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
         }
     }
-    let _ = process.wait(Duration::from_secs(5));
-    let _ = process.reap();
     Ok(answer)
+}
+
+/// How it ended, with a moment for that where it `may_end`; None when it had to be killed.
+fn end_of(process: &PidFd, may_end: bool) -> Option<Exit> {
+    let moment = Duration::from_secs(5);
+    if may_end && process.wait(moment).unwrap_or(false) {
+        return process.reap();
+    }
+    let _ = process.signal(libc::SIGKILL);
+    let _ = process.wait(moment);
+    let _ = process.reap();
+    None
+}
+
+/// The last line of a file that says something; of one that is longer than [`LONGEST`], of its end.
+fn last_line(file: &File) -> String {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut text = vec![0; LONGEST];
+    let count = file.read_at(&mut text, length.saturating_sub(LONGEST as u64)).unwrap_or(0);
+    text.truncate(count);
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_that_says_something() {
+        let file = temporary::unnamed_file().unwrap();
+        assert_eq!(last_line(&file), "it said nothing");
+        file.write_all_at(b"Traceback\nValueError: no\n\n", 0).unwrap();
+        assert_eq!(last_line(&file), "ValueError: no");
+        file.write_all_at(&[b'x'; 2 * LONGEST], 0).unwrap();
+        file.write_all_at(b"\nlast", 2 * LONGEST as u64).unwrap();
+        assert_eq!(last_line(&file), "last");
+    }
 }
