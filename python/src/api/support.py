@@ -227,7 +227,17 @@ def add_directories(directories):
             continue
         if not os.path.isdir(directory):
             functions.log(4, f"WSGI0095: directory '{directory}' of the Python path does not exist")
-        site.addsitedir(directory)
+        try:
+            site.addsitedir(directory)
+        except BaseException:
+            # Of a .pth file: Exception is told by site itself, and SystemExit comes through.
+            import traceback
+
+            functions.log(
+                3,
+                f"WSGI0091: directory '{directory}' of the Python path cannot be added as a whole\n"
+                f"{traceback.format_exc().rstrip()}",
+            )
     return [entry for entry in sys.path if entry not in before]
 
 
