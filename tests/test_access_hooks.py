@@ -1018,6 +1018,12 @@ def test_hooks_are_not_restricted(server_factory):
     [
         ("WSGIAccessScript ${APPS}/hooks/hook.py", 403, "WSGI0054"),
         ("WSGIAuthUserScript ${APPS}/hooks/hook.py\nRequire valid-user", 500, "WSGI0042"),
+        (
+            "AuthType Digest\nAuthDigestProvider wsgi\n"
+            "WSGIAuthUserScript ${APPS}/hooks/hook.py\nRequire valid-user",
+            500,
+            "WSGI0045",
+        ),
         ("WSGIAuthGroupScript ${APPS}/hooks/hook.py\nRequire wsgi-group x", 500, "WSGI0048"),
     ],
 )
@@ -1032,7 +1038,7 @@ WSGIRestrictEmbedded On
     AllowOverride AuthConfig
 </Directory>
 """,
-        modules=(*AUTH_MODULES, "authn_file"),
+        modules=(*AUTH_MODULES, "auth_digest", "authn_file"),
     )
     server.write("conf/passwords", f"ann:{{SHA}}{sha('secret')}\n")
     server.write("htdocs/plain.txt", "a plain file\n")
@@ -1045,7 +1051,11 @@ WSGIRestrictEmbedded On
     server.write("htdocs/.htaccess", text)
     children = {process.pid for process in server.httpd_children}
     for _ in range(3):
-        assert server.get("/plain.txt", headers=basic()).status == status
+        if "Digest" in text:
+            response = digest(server, "/plain.txt")
+        else:
+            response = server.get("/plain.txt", headers=basic())
+        assert response.status == status
     assert {process.pid for process in server.httpd_children} == children
     server.expect_log(number, count=3)
     server.tolerate_log(f"{DENIED}|{UNAUTHORIZED}")

@@ -320,6 +320,7 @@ def test_other_methods_are_not_mapped(heads, mode, path, method):
 ERRORS = """
 WSGIDaemonProcess main threads=2
 WSGIApplicationGroup %{GLOBAL}
+ErrorDocument 401 "the server's word"
 ErrorDocument 404 "the server's word"
 ErrorDocument 500 "the server's word"
 ErrorDocument 503 "the server's word"
@@ -371,6 +372,32 @@ def test_error_override(overriding, mode, setting, status, is_error):
     assert response.status == int(status[:3])
     overridden = is_error and setting == "on" and mode == "daemon"
     assert response.text == ("the server's word" if overridden else "the application's word")
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_what_error_override_keeps(overriding, mode, setting):
+    """The challenges of a 401, without which a client does not know what to do. What else there is
+    belongs to the body, and is dropped with it."""
+    challenges = ['Basic realm="mine"', "Negotiate"]
+    headers = [
+        ("Content-Type", "text/plain"),
+        ("Content-Length", "22"),
+        ("Cache-Control", "max-age=60"),
+        ("Set-Cookie", "a=1"),
+        ("X-Mine", "1"),
+        *(("WWW-Authenticate", challenge) for challenge in challenges),
+    ]
+    answer = ("401 Who Is It", headers, [b"the application's word"])
+    response = overriding.get(f"/{mode}/{setting}?{quote(repr(answer))}")
+    assert response.status == 401
+    assert response.header_values("WWW-Authenticate") == challenges
+    found = [response.header(name) for name in ("Cache-Control", "Set-Cookie", "X-Mine")]
+    if setting == "off" or mode == "embedded":
+        assert (response.reason, response.text) == ("Who Is It", "the application's word")
+        assert found == ["max-age=60", "a=1", "1"]
+    else:
+        assert (response.reason, response.text) == ("Unauthorized", "the server's word")
+        assert found == [None, None, None]
 
 
 @pytest.mark.parametrize("setting", ["on", "off", "default"])
