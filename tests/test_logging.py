@@ -45,6 +45,22 @@ def test_empty_lines_are_records(site):
     assert lines(site, "end") == ["", "   ", "LOG-APP end"]
 
 
+def test_line_without_end_ends_with_its_request(server_factory, mode):
+    """The first line of the next request on the thread is one of its own, also an empty one."""
+    server = server_factory("""
+WSGIDaemonProcess main threads=1
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /embedded ${APPS}/run-code/app.wsgi
+WSGIScriptAlias /daemon ${APPS}/run-code/app.wsgi process-group=main
+""")
+    with server.connection() as connection:
+        for _ in range(10):
+            run(connection, "print('LOG-APP rest', end='')", f"/{mode}")
+            run(connection, "print(); print('LOG-APP next')", f"/{mode}")
+        run(connection, "print('LOG-APP end')", f"/{mode}")
+    assert lines(server, "end") == [*["LOG-APP rest", "", "LOG-APP next"] * 10, "LOG-APP end"]
+
+
 @pytest.mark.difference("NUL does not end the line")
 def test_nul_in_a_line(site):
     run(site, "print('LOG-APP be\\0tween'); print('end')")

@@ -162,6 +162,7 @@ impl Call {
         state.reading = Duration::ZERO;
         state.head = None;
         state.response = Response { is_head_request: is_head, ..Response::default() };
+        state.lines = LineBuffer::default();
     }
 
     /// The state, for the thread that runs the request, between two uses of it; the GIL is given
@@ -454,6 +455,16 @@ mod tests {
         drop(held);
         assert!(!call.is_held_here());
         assert!(call.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_request_begins_with_a_line_of_its_own() {
+        let mut call = Call::default();
+        let lines = &mut call.state.get_mut().lines;
+        lines.add(b"the end of a request");
+        lines.flush();
+        call.begin(Box::new(Sink), Body::default(), false, 0);
+        assert_eq!(call.state.get_mut().lines.add(b"\n").as_deref(), Some(&b""[..]));
     }
 
     #[test]
