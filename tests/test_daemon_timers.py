@@ -124,6 +124,28 @@ def test_others_finish_when_a_stuck_request_has_its_process_replaced(start, tmp_
         server.expect_log("WSGI014[67]")
 
 
+@pytest.mark.parametrize(
+    ("options", "goes_on"),
+    [("interrupt-timeout=20", True), ("shutdown-timeout=1", False)],
+    ids=["raised", "killed"],
+)
+@pytest.mark.parametrize("path", ["closing", "closing-short"])
+def test_request_timeout_in_close(start, options, goes_on, path):
+    """A response that is whole is so whatever becomes of close(), and one that is short, too."""
+    server = start(f"threads=1 request-timeout=1 {options}")
+    before = pid(server)
+    response = server.get(f"/timed/{path}/25", headers={"Connection": "close"})
+    assert (response.status, int(response.text)) == (200, before)
+    assert response.complete is (path == "closing")
+    assert (pid(server) == before) is goes_on
+    expect(server, "WSGI0340: 'GET", "WSGI0340: stack", STACK)
+    if not goes_on:
+        words = "is complete, but" if path == "closing" else "is incomplete:"
+        expect(server, "WSGI0309", f"WSGI0119: The response {words} WSGI daemon process 'main'")
+        if not OURS:
+            server.tolerate_log("WSGI01[0-9]{2}")
+
+
 @pytest.mark.difference("504 says that the request was too slow, 500 that the script is broken")
 def test_request_timeout_is_raised_while_the_script_is_loaded(start):
     server = start("threads=1 request-timeout=1 interrupt-timeout=20")

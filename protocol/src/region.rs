@@ -29,7 +29,7 @@ const IN_FLIGHT_BITS: u32 = 16;
 const IN_FLIGHT: u32 = (1 << IN_FLIGHT_BITS) - 1;
 
 /// Longest description of a request in a slot, in bytes.
-pub const MAX_DESCRIPTION: usize = (SLOT_WORDS - 4) * 4;
+pub const MAX_DESCRIPTION: usize = (SLOT_WORDS - 5) * 4;
 
 /// How many of each there are; known to all from the configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -519,7 +519,7 @@ impl Process<'_> {
 /// One started mark, and what is told of the request when its process dies.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot<'a> {
-    /// Mark, process, serial, description length, description.
+    /// Mark, process, serial, description length, mark of what is produced, description.
     words: &'a [AtomicU32],
 }
 
@@ -542,18 +542,30 @@ impl Slot<'_> {
         self.words[0].load(Ordering::Acquire) == mark
     }
 
+    /// Daemon: all of the response to the request with this mark is sent, but for its end.
+    pub fn produce(&self, mark: u32) {
+        self.words[4].store(mark, Ordering::Release);
+    }
+
+    /// Child: whether all of the response to the request with this mark was sent.
+    #[must_use]
+    pub fn is_produced(&self, mark: u32) -> bool {
+        self.words[4].load(Ordering::Acquire) == mark
+    }
+
     /// Child: says which process the request goes to, and what it is.
     pub fn describe(&self, process: u32, serial: u32, description: &[u8]) {
         let description = description.get(..MAX_DESCRIPTION).unwrap_or(description);
         self.words[1].store(process, Ordering::Relaxed);
         self.words[2].store(serial, Ordering::Relaxed);
-        store_bytes(&self.words[4..], description);
+        store_bytes(&self.words[5..], description);
         self.words[3].store(u32::try_from(description.len()).unwrap_or(0), Ordering::Release);
     }
 
     /// Child: the request is over.
     pub fn clear(&self) {
         self.words[3].store(0, Ordering::Relaxed);
+        self.words[4].store(0, Ordering::Relaxed);
         self.words[0].store(0, Ordering::Release);
     }
 
@@ -568,7 +580,7 @@ impl Slot<'_> {
     #[must_use]
     pub fn description(&self) -> Vec<u8> {
         let length = (self.words[3].load(Ordering::Acquire) as usize).min(MAX_DESCRIPTION);
-        load_bytes(&self.words[4..], length)
+        load_bytes(&self.words[5..], length)
     }
 }
 
@@ -753,6 +765,9 @@ mod tests {
         assert!(slot.is_started(41) && !slot.is_started(40));
         slot.give_up(42);
         assert!(slot.is_started(41));
+        assert!(!slot.is_produced(41));
+        slot.produce(41);
+        assert!(slot.is_produced(41));
         assert_eq!(region.running_in(2, 7, 4), (vec![b"GET /report".to_vec()], 1));
         assert_eq!(region.running_in(2, 8, 4).1, 0);
         slot.clear();

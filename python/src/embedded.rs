@@ -189,6 +189,7 @@ unsafe extern "C" fn handle_request(request: *mut c_void, payload: *const u8, le
                 settings,
                 daemon_start: 0,
                 mark_started: &|| {},
+                mark_produced: &|| {},
                 interruptible: None,
             };
             // SAFETY: as above; the exchange is dropped when `handle` returns.

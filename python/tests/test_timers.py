@@ -91,8 +91,8 @@ def described(daemon, connection, app, path, slot=0, **options) -> None:
     """Sends a request as a child does that has written into the shared memory what it is."""
     words = f"GET {path} HTTP/1.1".encode()
     at = (daemon.region.slots_at + slot * 32) * 4
-    struct.pack_into("<IIII", daemon.region.memory, at, 0, 0, 1, len(words))
-    daemon.region.memory[at + 16 : at + 16 + len(words)] = words
+    struct.pack_into("<IIIII", daemon.region.memory, at, 0, 0, 1, len(words), 0)
+    daemon.region.memory[at + 20 : at + 20 + len(words)] = words
     environ = {"PATH_INFO": path, "REQUEST_URI": f"{path}?secret=1"}
     connection.send_request(app, environ=environ, slot=slot, mark=1, **options)
 

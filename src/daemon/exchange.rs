@@ -109,6 +109,10 @@ impl<'a> Slot<'a> {
         }
     }
 
+    fn is_produced(&self, mark: u32) -> bool {
+        self.group.region().slot(self.index).is_some_and(|slot| slot.is_produced(mark))
+    }
+
     fn may_have_started(&self, mark: u32) -> bool {
         self.group.region().slot(self.index).is_none_or(|slot| slot.is_started(mark))
     }
@@ -289,6 +293,9 @@ fn run<'a>(
                     continue;
                 }
                 slot.is_of_dead = has_closed;
+                if has_closed && slot.is_produced(mark) {
+                    return failure::died_in_close(task, &chosen, responder);
+                }
                 return failure::broken(task, &chosen, responder, &failure);
             }
         }

@@ -181,6 +181,24 @@ pub(super) fn broken(
     if waiting { status } else { responder.finish(0) }
 }
 
+/// The process died when all of the response had come, but for its end. Returns what httpd's handler
+/// returns.
+pub(super) fn died_in_close(
+    task: &Task<'_, '_>,
+    chosen: &Chosen<'_>,
+    responder: &mut Responder<'_>,
+) -> i32 {
+    let end = chosen.cause_of_end(MOMENT).map_or_else(|| "ended".to_owned(), words);
+    let text = format!(
+        "WSGI0119: The response is complete, but WSGI daemon process '{}' (pid {}) {end} in close()",
+        task.group.label(),
+        chosen.pid
+    );
+    log::request(task.request, Level::Error, text.as_bytes());
+    responder.end_without_word();
+    responder.finish(0)
+}
+
 /// Whether the process was ended because a request took too long, and it was this one.
 pub(super) fn is_too_slow(task: &Task<'_, '_>, chosen: &Chosen<'_>, cause: Cause) -> bool {
     let limit = Duration::from_secs(task.group.options.request_timeout.into());

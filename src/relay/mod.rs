@@ -281,6 +281,18 @@ impl<'a> Responder<'a> {
         }
     }
 
+    /// All of the response has come, and its `End` will not.
+    pub(crate) fn end_without_word(&mut self) {
+        match self.state {
+            // When the client is gone, nobody has to be told.
+            State::Sending | State::Redirecting(_) | State::Overriding(_) => {
+                let _ = self.pass(&[], true, false);
+            }
+            State::Complete => self.state = State::Done(0),
+            State::Waiting | State::Done(_) => {}
+        }
+    }
+
     /// `Answer`: what the hook said.
     ///
     /// # Errors

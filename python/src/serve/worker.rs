@@ -155,6 +155,11 @@ impl Worker {
                 slot.start(request.head.mark);
             }
         };
+        let mark_produced = || {
+            if let Some(slot) = shared.region.slot(request.head.slot) {
+                slot.produce(request.head.mark);
+            }
+        };
         let counts = settings.inactivity_timeout != 0 && !request.head.ignore_activity;
         if counts {
             shared.note_activity(began);
@@ -164,6 +169,7 @@ impl Worker {
             settings,
             daemon_start,
             mark_started: &mark_started,
+            mark_produced: &mark_produced,
             interruptible: Some((&self.running.thread, began)),
         };
         let verdict = handle(visit, &job, exchange);

@@ -83,6 +83,8 @@ pub(crate) struct Job<'a> {
     pub(crate) daemon_start: i64,
     /// Called immediately before the application, and those who have subscribed to its requests.
     pub(crate) mark_started: &'a dyn Fn(),
+    /// Called when all blocks of a response are sent, before `close()`.
+    pub(crate) mark_produced: &'a dyn Fn(),
     /// The thread, and the number of the request, where `RequestTimeout` may be raised in it.
     pub(crate) interruptible: Option<(&'a Interruptible, u64)>,
 }
@@ -346,6 +348,10 @@ impl<'py> Run<'_, 'py> {
         let sent = self.send_iterable(constants, result);
         let has_ended = sent.is_ok();
         let ending = self.outcome(constants, sent);
+        if matches!(ending, Ending::End(0)) {
+            // The process may end in close(), and the response is whole without it.
+            (self.job.mark_produced)();
+        }
         self.close(constants, result);
         match ending {
             // What close() wrote counts, and not what it raised.

@@ -1,5 +1,6 @@
-"""Takes its time as the path says (/compute/3, /sleep/3, /hold-gil/3, /begun/3), or signals its own
-process (/signal/2), and answers with its pid. Tells the log why its process leaves."""
+"""Takes its time as the path says (/compute/3, /sleep/3, /hold-gil/3, /begun/3, in close(): /closing/3,
+/closing-short/3), or signals its own process (/signal/2), and answers with its pid. Tells the log why
+its process leaves."""
 
 import ctypes
 import os
@@ -24,6 +25,17 @@ def begin(seconds):
     compute(seconds)
 
 
+class Closing:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __iter__(self):
+        yield b"%d" % os.getpid()
+
+    def close(self):
+        compute(self.seconds)
+
+
 def application(environ, start_response):
     what, _, number = environ["PATH_INFO"][1:].partition("/")
     started = environ["QUERY_STRING"]
@@ -38,7 +50,12 @@ def application(environ, start_response):
         ctypes.PyDLL(None).sleep(int(number))
     elif what == "signal":
         os.kill(os.getpid(), int(number))
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    headers = [("Content-Type", "text/plain")]
+    if what == "closing-short":
+        headers.append(("Content-Length", "100"))
+    start_response("200 OK", headers)
     if what == "begun":
         return begin(float(number))
+    if what.startswith("closing"):
+        return Closing(float(number))
     return [b"%d" % os.getpid()]
