@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.configuration import ONE_CHILD
 from harness.under_test import OURS
 
 MIB = 1 << 20
@@ -31,6 +32,8 @@ WAYS = {
 @pytest.fixture(scope="module")
 def server(module_server_factory):
     lines = ["WSGIApplicationGroup %{GLOBAL}", "WSGIChunkedRequest On", "LimitRequestBody 0"]
+    # A child that has not loaded Python yet would grow by that.
+    lines.append(ONE_CHILD)
     for way, spool in WAYS.items():
         group = "%{GLOBAL}"
         if spool is not None:

@@ -36,6 +36,16 @@ MaxSpareServers 10
 MaxRequestWorkers 50
 """
 
+ONE_CHILD = """
+<IfModule mpm_prefork_module>
+    StartServers 1
+    MaxRequestWorkers 1
+    # It would tell that these are few.
+    LogLevel mpm_prefork:crit
+</IfModule>
+"""
+"""For a server whose requests all have the same memory, one after the other."""
+
 
 def server_user() -> str | None:
     """Whom httpd's children and daemon processes run as; None when the run is not root's."""

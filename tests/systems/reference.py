@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.client import Connection, Response
-from harness.configuration import server_group, server_user
+from harness.configuration import ONE_CHILD, server_group, server_user
 from harness.environments import Venv
 from harness.server import Server
 from systems.deployment import Environments, Servers, account
@@ -198,7 +198,8 @@ def side_by_side(
         for path in (data, *data.rglob("*")):
             shutil.chown(path, server_user(), server_group())
     text = _DAEMON if mode == "daemon" else _EMBEDDED
-    server.configure(text.format(account=account(), venv=python.path) + _BOTH)
+    # WsgiDAV has its locks in memory, and waitress has one process, too.
+    server.configure(text.format(account=account(), venv=python.path) + _BOTH + ONE_CHILD)
     server.start()
     with _waitress(python, server.root / "reference/app.wsgi") as port:
         yield SideBySide(server, port)
