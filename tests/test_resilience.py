@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes on when a part of the whole is killed, replaced, or turns against the others.
 
-Requests that are bad in themselves are in test_bad_input.py, ordinary life in test_daemon_life.py.
+Requests that are bad in themselves are in test_bad_input.py, ordinary life in test_daemon_life.py,
+what an application leaves running in test_left_running.py.
 """
 
 import os
@@ -251,27 +252,6 @@ WSGIScriptAlias / ${{ROOT}}/apps/loads.wsgi process-group=main application-group
     os.kill(supervisor.pid, signal.SIGKILL)
     wait_until(lambda: not process.runs, "the process to end")
     server.tolerate_log("WSGI0307|WSGI0309|WSGI0312")
-
-
-def test_what_a_process_has_started_may_write_when_it_has_ended(server_factory):
-    config = "WSGIScriptAlias /leaves-writer ${APPS}/leaves-writer/app.wsgi"
-    server = server_factory(f"{with_options('')}\n{config}")
-    place = server.root / "writers" / "write"
-    place.parent.mkdir()
-    place.parent.chmod(0o777)
-    pid, number = map(int, server.get(f"/leaves-writer?{place}").body.split())
-    writer = Process.of(number)
-    os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: Process.of(pid) is None, "the daemon process to end")
-    for count in (1, 2):
-        place.touch()
-        wait_until(
-            lambda count=count: len(server.find_log(f"{number} writes")) == count, "its line"
-        )
-    assert writer.runs
-    os.kill(number, signal.SIGKILL)
-    assert server.get("/pid").status == 200
-    server.expect_log(f"{number} writes", count=2)
 
 
 # Debuggers

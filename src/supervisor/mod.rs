@@ -5,6 +5,7 @@
 
 mod environment;
 pub(crate) mod event_loop;
+mod inheritance;
 pub(crate) mod launch;
 mod memory;
 pub(crate) mod output;

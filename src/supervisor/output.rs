@@ -4,9 +4,40 @@
 //! line, each ended by \x01, after another \x01); every other one is an error, as with mod_wsgi.
 #![forbid(unsafe_code)]
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use mod_wsgi_protocol::log::{Entry, MAX_LINE, Origin};
 
 use crate::httpd::log::Level;
+use crate::os::read;
+
+/// One of the output pipes of a process.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Read end, non-blocking.
+    pub(crate) fd: OwnedFd,
+    /// Lines of it.
+    pub(crate) lines: Lines,
+}
+
+impl Output {
+    /// Takes what has been written; false when that was the last of it.
+    pub(crate) fn hear(&mut self, note: &mut impl FnMut(&Entry<'_>)) -> bool {
+        let mut buffer = [0; 8192];
+        // A bounded number of reads: no process keeps the others from being heard.
+        for _ in 0..16 {
+            match read(self.fd.as_fd(), &mut buffer) {
+                Ok(0) => {
+                    self.lines.finish(note);
+                    return false;
+                }
+                Ok(count) => self.lines.take(buffer.get(..count).unwrap_or_default(), &mut *note),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+}
 
 /// Collects lines of one pipe.
 #[derive(Debug, Default)]

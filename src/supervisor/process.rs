@@ -11,7 +11,7 @@ use mod_wsgi_protocol::control::Reason;
 
 use crate::os::process::{Exit, PidFd};
 
-use super::output::Lines;
+use super::output::Output;
 use super::scaling::Idleness;
 
 /// What the supervisor wants of a process.
@@ -33,15 +33,6 @@ pub(crate) enum Role {
     Importing,
     /// A template from which processes are forked.
     Template,
-}
-
-/// One of its output pipes.
-#[derive(Debug)]
-pub(crate) struct Output {
-    /// Read end, non-blocking.
-    pub(crate) fd: OwnedFd,
-    /// Lines of it.
-    pub(crate) lines: Lines,
 }
 
 /// The last lines that a process wrote before it was ready: the traceback, if it does not get so far.

@@ -84,6 +84,11 @@ class Process:
         return _read(self.pid, "cmdline")
 
     @property
+    def name(self) -> str:
+        """What the process calls itself, at most 15 characters."""
+        return _read(self.pid, "comm").decode("latin-1").rstrip("\n")
+
+    @property
     def executable(self) -> str:
         try:
             return os.readlink(f"/proc/{self.pid}/exe")

@@ -13,8 +13,7 @@ use super::Supervisor;
 use super::sets::{MAX_BACK_OFF, back_off};
 use crate::httpd::log::{self, Level};
 use crate::os::process::Exit;
-use crate::os::read;
-use crate::supervisor::process::{self, Output, Role};
+use crate::supervisor::process::{self, Role};
 
 /// Requests that are named when a process dies.
 const NAMED_REQUESTS: usize = 5;
@@ -28,31 +27,10 @@ const QUICK_DEATHS: u32 = 3;
 /// By how much the kernel's account of a process's time may be behind what it limits by.
 const COARSENESS: Duration = Duration::from_millis(200);
 
-/// Outputs that are listened to when their processes have ended. Who leaves more behind loses the
-/// oldest.
-const MOST_INHERITED: usize = 256;
-
-/// Takes what has been written to an output; false when that was the last of it.
-fn hear(output: &mut Output, note: &mut impl FnMut(&Entry<'_>)) -> bool {
-    let mut buffer = [0; 8192];
-    // A bounded number of reads: no process keeps the others from being heard.
-    for _ in 0..16 {
-        match read(output.fd.as_fd(), &mut buffer) {
-            Ok(0) => {
-                output.lines.finish(note);
-                return false;
-            }
-            Ok(count) => output.lines.take(buffer.get(..count).unwrap_or_default(), &mut *note),
-            Err(_) => break,
-        }
-    }
-    true
-}
-
 impl Supervisor<'_> {
     pub(super) fn hear_output(&mut self, key: u32, which: usize) {
         let Some(process) = self.processes.get_mut(&key) else {
-            return self.hear_inherited(key, which);
+            return self.inherited.hear((key, which), &self.epoll);
         };
         let plan = &self.plans[process.group];
         let Some(place) = process.outputs.get_mut(which) else { return };
@@ -65,30 +43,10 @@ impl Supervisor<'_> {
             }
             log::server_entry(plan.server, entry);
         };
-        if !hear(output, &mut note) {
+        if !output.hear(&mut note) {
             let _ = self.epoll.remove(output.fd.as_fd());
             *place = None;
         }
-    }
-
-    /// What is written to an output of a process that has ended.
-    fn hear_inherited(&mut self, key: u32, which: usize) {
-        let Some((group, output)) = self.inherited.get_mut(&(key, which)) else { return };
-        let server = self.plans[*group].server;
-        if !hear(output, &mut |entry| log::server_entry(server, entry)) {
-            let _ = self.epoll.remove(output.fd.as_fd());
-            self.inherited.remove(&(key, which));
-        }
-    }
-
-    /// A process has ended, and what it has started still has its output.
-    fn inherit(&mut self, key: u32, which: usize, group: usize, output: Output) {
-        if self.inherited.len() >= MOST_INHERITED
-            && let Some((_, oldest)) = self.inherited.pop_first()
-        {
-            let _ = self.epoll.remove(oldest.1.fd.as_fd());
-        }
-        self.inherited.insert((key, which), (group, output));
     }
 
     /// A process has ended: tells how, and makes room for the next.
@@ -115,7 +73,7 @@ impl Supervisor<'_> {
             if let Some(mut output) = place.take() {
                 let server = self.plans[process.group].server;
                 output.lines.finish(|entry| log::server_entry(server, entry));
-                self.inherit(key, which, process.group, output);
+                self.inherited.take((key, which), server, output, &self.epoll);
             }
         }
         let _ = self.epoll.remove(process.control.as_fd());

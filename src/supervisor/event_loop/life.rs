@@ -19,8 +19,8 @@ use crate::httpd::log::{self, Level};
 use crate::os::process::end_now;
 use crate::os::socket::{self, receive_now};
 use crate::supervisor::launch::{self, Ends, Started};
-use crate::supervisor::output::Lines;
-use crate::supervisor::process::{self, DaemonProcess, Output, Role, Said};
+use crate::supervisor::output::{Lines, Output};
+use crate::supervisor::process::{self, DaemonProcess, Role, Said};
 use crate::supervisor::scaling::Idleness;
 
 /// Most processes of a set that stand by.

@@ -13,7 +13,7 @@ mod sets;
 mod template;
 mod token;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -25,9 +25,10 @@ use mod_wsgi_protocol::region::{ProcessState, SetState};
 use self::sets::Set;
 use self::template::Birth;
 use self::token::Token;
+use super::inheritance::Inheritance;
 use super::memory::MemoryKills;
 use super::plan::Plan;
-use super::process::{DaemonProcess, Output};
+use super::process::DaemonProcess;
 use crate::daemon::claims::Claims;
 use crate::os::epoll::Epoll;
 use crate::os::process::{self, PidFd};
@@ -50,8 +51,8 @@ pub(crate) struct Supervisor<'a> {
     adopts_orphans: bool,
     /// Processes that have ended, and whose exit a debugger has not let go of.
     unreaped: HashSet<u32>,
-    /// Outputs of processes that have ended, which what they have started still has, with their group.
-    inherited: BTreeMap<(u32, usize), (usize, Output)>,
+    /// Outputs of processes that have ended, which what they have started still has.
+    inherited: Inheritance<'a>,
     /// Key that the next process gets.
     next_key: u32,
     /// httpd children by block.
@@ -106,7 +107,7 @@ impl<'a> Supervisor<'a> {
             births: Vec::new(),
             adopts_orphans,
             unreaped: HashSet::new(),
-            inherited: BTreeMap::new(),
+            inherited: Inheritance::default(),
             next_key: 1,
             children: HashMap::new(),
             stopping: HashSet::new(),
@@ -175,6 +176,7 @@ impl<'a> Supervisor<'a> {
         loop {
             let next = self.maintain();
             if self.is_stopping && self.processes.is_empty() {
+                self.inherited.leave_to_listener();
                 return Ok(());
             }
             for token in self.epoll.wait(next)? {
