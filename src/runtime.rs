@@ -223,6 +223,13 @@ impl Runtime {
         self.child.get()
     }
 
+    /// Tells the supervisor that this httpd child stops without waiting for its requests.
+    pub(crate) fn tell_stop(&self) {
+        if let Some(child) = self.child() {
+            child.tell_stop(&self.claims);
+        }
+    }
+
     /// The process group of this name.
     pub(crate) fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.iter().find(|group| &*group.name == name)

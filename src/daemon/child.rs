@@ -49,7 +49,7 @@ impl Child {
             let count = first.geometry().slots;
             slots = (block * count..(block + 1) * count).rev().collect();
             let message = Lease::Registered { child: block, pid }.encode();
-            // Without it a crash of this child leaves its counters behind: a hint only.
+            // Where it finds no room, the supervisor still has to read, and then sees the claim.
             let _ = socket::send_message(lease.as_fd(), &message);
         }
         let idle = groups
@@ -140,8 +140,9 @@ impl Child {
     }
 
     /// Tells the supervisor that this child stops without waiting for its requests.
-    pub(crate) fn tell_stop(&self) {
+    pub(crate) fn tell_stop(&self, claims: &Claims) {
         let Some(child) = self.block else { return };
+        claims.stop(child, process::own_pid());
         if let Some(lease) = self.lease.lock().as_ref() {
             let _ = socket::send_message(lease.as_fd(), &Lease::Stopping { child }.encode());
         }

@@ -190,9 +190,9 @@ unsafe extern "C" fn child_stopping(_pool: *mut sys::apr_pool_t, graceful: c_int
     guard("child_stopping", (), || {
         if graceful == 0
             && mpm::is_threaded()
-            && let Some(child) = Runtime::current().and_then(Runtime::child)
+            && let Some(runtime) = Runtime::current()
         {
-            child.tell_stop();
+            runtime.tell_stop();
         }
     });
 }

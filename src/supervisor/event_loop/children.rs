@@ -10,7 +10,7 @@ use mod_wsgi_protocol::control::{LEASE_SIZE, Lease};
 
 use super::token::Token;
 use super::{MESSAGES_A_TURN, Supervisor};
-use crate::os::process::PidFd;
+use crate::os::process::{self, PidFd};
 use crate::os::socket::receive_now;
 
 impl Supervisor<'_> {
@@ -18,7 +18,7 @@ impl Supervisor<'_> {
         let mut message = [0; LEASE_SIZE + 1];
         for _ in 0..MESSAGES_A_TURN {
             match receive_now(self.lease, &mut message) {
-                Ok(None) => return,
+                Ok(None) => break,
                 Ok(Some(0)) | Err(_) => {
                     // httpd's parent has given up this configuration, or is gone, and so are all
                     // children that served under it.
@@ -28,54 +28,56 @@ impl Supervisor<'_> {
                 }
                 Ok(Some(length)) => {
                     match Lease::decode(message.get(..length).unwrap_or_default()) {
-                        Ok(Lease::Registered { child, .. }) => self.watch_child(child),
-                        Ok(Lease::Stopping { child }) => {
-                            if self.children.contains_key(&child) {
-                                self.stopping.insert(child);
-                            }
-                            self.stop_with_children();
-                        }
                         Ok(Lease::WantSet { group, name, script }) => {
                             self.want_set(group, name, script);
                         }
-                        Err(_) => {}
+                        // The claims tell.
+                        Ok(Lease::Registered { .. } | Lease::Stopping { .. }) | Err(_) => {}
                     }
                 }
             }
         }
+        // Whoever found no room for a message did so while there was one that has been read by now.
+        for block in 0..self.claims.blocks() {
+            self.watch_child(block);
+        }
+        self.stop_with_children();
     }
 
     /// Stops when all children do: httpd stops, and its parent waits for requests that this one alone
     /// can end in time.
     fn stop_with_children(&mut self) {
-        if !self.stopping.is_empty()
-            && self.children.keys().all(|block| self.stopping.contains(block))
-        {
+        let is_stopping = |block: &u32| self.claims.is_stopping(*block);
+        if self.children.keys().any(is_stopping) && self.children.keys().all(is_stopping) {
             self.stop_all();
         }
     }
 
     /// Watches the child that has the block, if there is one.
     pub(super) fn watch_child(&mut self, block: u32) {
-        let pid = self.claims.owner(block);
-        let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+        let owner = self.claims.owner(block);
+        let Ok(pid) = libc::pid_t::try_from(owner) else { return };
+        if pid == 0 {
+            return;
+        }
         match self.children.get(&block) {
-            _ if pid == 0 => return,
-            // Found in the claims at start, and now it says so itself.
             Some(known) if known.pid() == pid => return,
             // The block has a new owner, who has cleared what the old one left.
             Some(known) => {
                 let _ = self.epoll.remove(known.as_fd());
                 self.children.remove(&block);
-                self.stopping.remove(&block);
             }
             None => {}
         }
-        // A child that has ended already is found by the one who needs its block.
-        if let Ok(child) = PidFd::open(pid)
-            && self.epoll.add(child.as_fd(), Token::Child(block).encode()).is_ok()
-        {
-            self.children.insert(block, child);
+        match PidFd::open(pid) {
+            Ok(child) => {
+                if self.epoll.add(child.as_fd(), Token::Child(block).encode()).is_ok() {
+                    self.children.insert(block, child);
+                }
+            }
+            Err(_) if !process::exists(owner) => self.clear_block(block, owner),
+            // The next message has us look again.
+            Err(_) => {}
         }
     }
 
@@ -88,9 +90,12 @@ impl Supervisor<'_> {
         }
         let Some(child) = self.children.remove(&block) else { return };
         let _ = self.epoll.remove(child.as_fd());
-        self.stopping.remove(&block);
         self.stop_with_children();
-        let pid = u32::try_from(child.pid()).unwrap_or(0);
+        self.clear_block(block, u32::try_from(child.pid()).unwrap_or(0));
+    }
+
+    /// Frees the block of a child that has ended, unless somebody else has it by now.
+    fn clear_block(&self, block: u32, pid: u32) {
         if self.claims.owner(block) != pid {
             return;
         }

@@ -57,8 +57,6 @@ pub(crate) struct Supervisor<'a> {
     next_key: u32,
     /// httpd children by block.
     children: HashMap<u32, PidFd>,
-    /// Those of them, by block, that stop without waiting for their requests.
-    stopping: HashSet<u32>,
     /// What is waited for.
     epoll: Epoll,
     /// Signals.
@@ -110,7 +108,6 @@ impl<'a> Supervisor<'a> {
             inherited: Inheritance::default(),
             next_key: 1,
             children: HashMap::new(),
-            stopping: HashSet::new(),
             epoll,
             signals,
             claims,
