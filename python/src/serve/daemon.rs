@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::control::{Control, Reason};
+use mod_wsgi_protocol::settings::Settings;
 
 use super::control::{Happening, Waiting};
 use super::gate;
@@ -173,17 +174,17 @@ impl<'a> Daemon<'a> {
                 // From now on no request is rejected for that change.
                 self.shared.tell(Control::Ready, Reason::Supervisor);
             }
-            Happening::Orphaned if self.leaving.is_none() => {
-                log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
-                self.stop(Reason::Supervisor, timeout);
-            }
             Happening::Orphaned => {
-                if self.draining.is_some() {
-                    // Nobody is there any more for whom its end would be too early.
-                    self.stop(Reason::Supervisor, timeout);
+                let was_leaving = self.leaving.is_some();
+                if !was_leaving {
+                    log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
                 }
-                // The socket stays readable: it must not be waited on again.
-                self.wait_without_supervisor();
+                // Nobody is there any more for whom the end of a drain would be too early.
+                self.stop(Reason::Supervisor, time_without_supervisor(&self.shared.settings));
+                if was_leaving {
+                    // The socket stays readable: it must not be waited on again.
+                    self.wait_without_supervisor();
+                }
             }
             Happening::Signal(Signal::Stop) => {
                 if self.leaving.is_none() {
@@ -370,7 +371,7 @@ impl<'a> Daemon<'a> {
         let deadline = limit(settings.shutdown_timeout);
         let deadline = match (self.deadline, deadline) {
             (Some(requests), Some(exit)) => Some(requests.max(exit)),
-            (requests, exit) => requests.or(exit).filter(|_| settings.shutdown_timeout > 0),
+            (requests, exit) => requests.or(exit),
         };
         self.monitor.limit(deadline, "the end of Python's exit functions");
         self.publish_stopping();
@@ -397,11 +398,20 @@ impl<'a> Daemon<'a> {
     }
 }
 
+/// Seconds that a process has whose supervisor is gone: without limit it would stay for ever where it
+/// cannot end, as nobody knows of it any more.
+pub(super) fn time_without_supervisor(settings: &Settings) -> u32 {
+    match settings.shutdown_timeout {
+        0 => 5,
+        seconds => seconds,
+    }
+}
+
 fn duration(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
 }
 
 /// The moment `seconds` from now; None without limit.
-fn limit(seconds: u32) -> Option<Instant> {
+pub(super) fn limit(seconds: u32) -> Option<Instant> {
     (seconds > 0).then(|| Instant::now() + duration(seconds))
 }

@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mod_wsgi_protocol::control::{Control, Reason};
+use parking_lot::Mutex;
 
 use super::control::{Happening, read_control};
+use super::daemon::{limit, time_without_supervisor};
 use super::interpreters::Interpreters;
 use super::monitor::Monitor;
 use super::shared::Shared;
@@ -30,10 +32,11 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
         .map_err(system("threads can not be woken"))?;
     let shared = Arc::new(shared);
     let monitor = Monitor::start(&shared).map_err(system("WSGI0068: no thread for timers"))?;
-    let its = (Arc::clone(&shared), monitor.clone(), Nudge::of_this_thread());
+    let is_over = Arc::new(Mutex::new(false));
+    let its = (Arc::clone(&shared), monitor.clone(), Nudge::of_this_thread(), Arc::clone(&is_over));
     std::thread::Builder::new()
         .name("wsgi-control".to_owned())
-        .spawn(move || listen(&its.0, &its.1, its.2.as_ref()))
+        .spawn(move || listen(&its.0, &its.1, its.2.as_ref(), &its.3))
         .map_err(system("no thread for the supervisor"))?;
     shared.set_ready();
     start::run_services(seat, &shared.settings);
@@ -41,8 +44,10 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
         // A process that the script has forked ends as one of any program does; its parent goes on.
         return Ok(Outcome::Finish);
     }
+    // Who finalises is not told to end: Python has taken its handlers away by then.
+    *is_over.lock() = true;
     shared.tell(Control::Leaving, Reason::ServiceEnded);
-    monitor.limit(limit(&shared), "the end of Python's exit functions");
+    monitor.limit(limit(shared.settings.shutdown_timeout), "the end of Python's exit functions");
     shared.attendants.stop();
     Ok(Outcome::Finish)
 }
@@ -52,7 +57,7 @@ const NUDGE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Does what the supervisor says: the script is told as any program is, and it is seen to that its
 /// main thread notices. That thread ends with the process.
-fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>) {
+fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>, is_over: &Mutex<bool>) {
     let mut pause = None;
     loop {
         match os::poll_readable([Some(shared.control.descriptor())], pause) {
@@ -66,8 +71,17 @@ fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>) {
             Ok([true]) | Err(_) => {}
         }
         let Some(happening) = read_control(shared) else { continue };
-        monitor.limit(limit(shared), "the end of its service script");
+        let seconds = match happening {
+            Happening::Orphaned => time_without_supervisor(&shared.settings),
+            _ => shared.settings.shutdown_timeout,
+        };
+        monitor.limit(limit(seconds), "the end of its service script");
+        let is_over = is_over.lock();
+        if *is_over {
+            return;
+        }
         os::terminate_myself();
+        drop(is_over);
         pause = Some(NUDGE_PAUSE);
         if happening == Happening::Orphaned {
             // The socket stays readable.
@@ -78,10 +92,4 @@ fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>) {
             return;
         }
     }
-}
-
-/// When a process must be gone that is to leave now; None without limit.
-fn limit(shared: &Shared) -> Option<Instant> {
-    let seconds = shared.settings.shutdown_timeout;
-    (seconds > 0).then(|| Instant::now() + Duration::from_secs(u64::from(seconds)))
 }

@@ -362,7 +362,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "shutdown-timeout",
         default: "5",
-        meaning: "Seconds for a process to leave once it was told to",
+        meaning: "Seconds for a process to leave once it was told to; 0 as long as its requests take, unless httpd restarts or stops",
         setter: seconds!(shutdown_timeout),
     },
     DaemonOption {

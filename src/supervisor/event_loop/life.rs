@@ -411,8 +411,13 @@ impl Supervisor<'_> {
         process.reason = reason;
         process.role = Role::Draining;
         let plan = &self.plans[process.group];
-        let timeout = plan.group.options.shutdown_timeout;
-        process.kill_at = Some(Instant::now() + Duration::from_secs(u64::from(timeout.max(1)) + 1));
+        process.kill_at = match (reason, plan.group.options.shutdown_timeout) {
+            // Without limit, unless it has said that it is stuck.
+            (Some(Reason::ShutdownSignal), 0) => None,
+            (_, timeout) => {
+                Some(Instant::now() + Duration::from_secs(u64::from(timeout.max(1)) + 1))
+            }
+        };
         if let Some(published) = plan.group.region().process(process.slot) {
             published.publish(ProcessState::Draining);
         }
@@ -481,13 +486,18 @@ impl Supervisor<'_> {
         if socket::send_message(process.control.as_fd(), &message).is_err() {
             let _ = process.process.signal(libc::SIGTERM);
         }
-        let limit =
-            Duration::from_secs(u64::from(time) + u64::from(options.shutdown_timeout.max(1)) + 1);
-        process.kill_at = Some(Instant::now() + limit);
+        process.kill_at = match options.shutdown_timeout {
+            // Without limit: what it has may take as long as it likes.
+            0 => None,
+            timeout => {
+                Some(Instant::now() + Duration::from_secs(u64::from(time) + u64::from(timeout) + 1))
+            }
+        };
         plan.group.announce();
     }
 
-    /// Tells a process to leave within `shutdown-timeout`.
+    /// Tells a process to leave within `shutdown-timeout`, and soon where that is without limit:
+    /// nobody waits for what it does.
     pub(super) fn stop_now(&mut self, key: u32) {
         let Some(process) = self.processes.get_mut(&key) else { return };
         let plan = &self.plans[process.group];
