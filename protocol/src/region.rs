@@ -413,24 +413,27 @@ impl<'a> Set<'a> {
 
     /// Child: a request waits for a thread from now on.
     pub fn await_thread(&self) {
-        self.words[AWAITED].store(1, Ordering::SeqCst);
-    }
-
-    /// Supervisor: whether a request waits for a thread.
-    #[must_use]
-    pub fn is_awaited(&self) -> bool {
-        self.words[AWAITED].load(Ordering::Relaxed) != 0
-    }
-
-    /// A thread may be free: whether somebody waited for one, who is then to be woken.
-    #[must_use]
-    pub fn free_thread(&self) -> bool {
-        let is_awaited = self.words[AWAITED].load(Ordering::SeqCst) != 0
-            && self.words[AWAITED].swap(0, Ordering::AcqRel) != 0;
-        if is_awaited {
-            self.freed().fetch_add(1, Ordering::Release);
+        // Another number each time: who has found nobody waiting does not forget those who came since.
+        if self.words[AWAITED].fetch_add(1, Ordering::SeqCst) == u32::MAX {
+            self.words[AWAITED].store(1, Ordering::SeqCst);
         }
-        is_awaited
+    }
+
+    /// Whether a request may wait for a thread: a number that changes when one begins to, 0 for none.
+    #[must_use]
+    pub fn awaited(&self) -> u32 {
+        self.words[AWAITED].load(Ordering::SeqCst)
+    }
+
+    /// Nobody waits, unless somebody has begun to since `awaited` was read.
+    pub fn forget_awaited(&self, awaited: u32) {
+        let _ =
+            self.words[AWAITED].compare_exchange(awaited, 0, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
+    /// A thread may be free; those who wait are to be woken.
+    pub fn free_thread(&self) {
+        self.freed().fetch_add(1, Ordering::Release);
     }
 
     /// How often processes that had found their script changed were given requests again: who avoids

@@ -52,6 +52,13 @@ impl<'a> Chosen<'a> {
         Self { group, set, block, process, serial, pid, since: Instant::now() }
     }
 
+    /// Takes the choice back: the process has no thread, and none has become free.
+    fn take_back(mut self) {
+        if let Some(block) = self.block.take() {
+            self.group.region().end(self.process, block);
+        }
+    }
+
     /// Whether the process has ended. The supervisor says so, but one that began anew knows nothing of
     /// the processes of the one before, which finish what they have.
     pub(crate) fn is_gone(&self) -> bool {
@@ -82,9 +89,19 @@ impl Drop for Chosen<'_> {
     fn drop(&mut self) {
         let Some(block) = self.block else { return };
         self.group.region().end(self.process, block);
-        if self.set.free_thread() {
-            futex_wake_one(self.set.freed());
-        }
+        hand_on(self.set);
+    }
+}
+
+/// A thread is free: the one takes it that has waited longest.
+fn hand_on(set: Set<'_>) {
+    let awaited = set.awaited();
+    if awaited == 0 {
+        return;
+    }
+    set.free_thread();
+    if !futex_wake_one(set.freed()) {
+        set.forget_awaited(awaited);
     }
 }
 
@@ -118,9 +135,9 @@ pub(crate) struct Need<'n> {
 /// who has joined one stays there, though it may be the queue of a process that is busy for long.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Longest sleep before a request that waits for a thread looks by itself. Whoever ends a request
-/// wakes it; this bounds what is lost when both look at the same time.
-const LOOK: Duration = Duration::from_millis(50);
+/// Longest sleep before a request that waits for a thread looks by itself, and is the last to be woken
+/// then. Whoever ends a request wakes it; this bounds what is lost when the one that was woken dies.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Processes that did not take the request.
 #[derive(Debug, Default)]
@@ -165,11 +182,15 @@ pub(crate) fn choose<'a>(
         let epoch = region.epoch().load(Ordering::Acquire);
         let place = find_set(group, child, need, deadline)?;
         let freed = place.set.freed().load(Ordering::Acquire);
+        let is_awaited = place.set.awaited() != 0;
         avoided.refresh(place.set);
         let seen = look(group, place.index, &avoided.serials);
         if let Some((index, serial)) = seen.best {
-            let has_thread = seen.has_thread(group);
-            if !has_thread && wait.for_thread(group, child, &place, &seen, freed, need)? {
+            // Who waits already is before who comes now.
+            let is_in_turn = !is_awaited || wait.has_waited() || !wait.is_worth_while(group, &seen);
+            let has_thread = is_in_turn && seen.has_thread(group);
+            let since = Since { freed, is_awaited };
+            if !has_thread && wait.for_thread(group, child, &place, &seen, since, need)? {
                 continue;
             }
             let chosen = Chosen::new(group, child, place.set, index, serial, need);
@@ -185,13 +206,13 @@ pub(crate) fn choose<'a>(
                 && !wait.is_over(group, &seen)
                 && region.load(index) > threads
             {
-                drop(chosen);
-                wait.for_thread(group, child, &place, &seen, freed, need)?;
+                chosen.take_back();
+                wait.begin();
                 continue;
             }
-            if wait.has_waited() {
-                // Others may be waiting, too.
-                place.set.await_thread();
+            if wait.has_waited() && has_thread && seen.in_flight + 1 < seen.threads(group) {
+                // Several became free at a time.
+                hand_on(place.set);
             }
             return Ok(chosen);
         }
@@ -316,9 +337,19 @@ impl Seen {
         u64::from(self.ready) * u64::from(group.options.threads.max(1))
     }
 
+    /// Whether a process has a thread. All together may look busy while several requests try the same.
     fn has_thread(&self, group: &Group) -> bool {
-        self.in_flight < self.threads(group)
+        self.least < group.options.threads.max(1)
     }
+}
+
+/// What was so before a request has looked for a thread.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    /// The word that is advanced when a thread becomes free that is waited for.
+    freed: u32,
+    /// Whether one was waited for.
+    is_awaited: bool,
 }
 
 /// A request's wait for a thread.
@@ -334,6 +365,10 @@ impl Wait {
     /// Whether the request has waited for a process or a thread.
     fn has_waited(&self) -> bool {
         self.since.is_some() || self.has_asked
+    }
+
+    fn begin(&mut self) -> Instant {
+        *self.since.get_or_insert_with(Instant::now)
     }
 
     /// Whether it has waited long enough to join the queue of a process that is not free.
@@ -364,7 +399,7 @@ impl Wait {
         child: &Child,
         place: &Place<'_>,
         seen: &Seen,
-        freed: u32,
+        before: Since,
         need: Need<'_>,
     ) -> Result<bool, Unavailable> {
         if Self::may_grow(group, seen) && place.set.ask() {
@@ -381,17 +416,15 @@ impl Wait {
         } else {
             return Ok(false);
         };
-        let now = Instant::now();
-        let is_first = self.since.is_none();
-        let waited = now - *self.since.get_or_insert(now);
+        let waited = self.begin().elapsed();
         if waited >= limit {
             return if is_full { Err(Unavailable::Full) } else { Ok(false) };
         }
         place.set.await_thread();
-        if !is_first {
-            futex_wait(place.set.freed(), freed, (limit - waited).min(LOOK));
+        // Otherwise a thread may have become free before anybody knew that it is waited for.
+        if before.is_awaited {
+            futex_wait(place.set.freed(), before.freed, (limit - waited).min(LOOK));
         }
-        // The first time, a thread may have become free before anybody knew that it is waited for.
         Ok(true)
     }
 }

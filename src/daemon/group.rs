@@ -128,8 +128,13 @@ impl Group {
         futex_wake(region.epoch());
         // Another process is as good as a thread that became free.
         let sets = (0..self.geometry.sets).filter_map(|set| region.set(set));
-        for set in sets.filter(|set| set.free_thread()) {
-            futex_wake(set.freed());
+        for set in sets {
+            let awaited = set.awaited();
+            if awaited != 0 {
+                set.forget_awaited(awaited);
+                set.free_thread();
+                futex_wake(set.freed());
+            }
         }
     }
 

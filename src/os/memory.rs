@@ -104,14 +104,13 @@ pub(crate) fn futex_wake(word: &AtomicU32) {
     wake(word, libc::c_int::MAX);
 }
 
-/// Wakes one of those who sleep on the word.
-pub(crate) fn futex_wake_one(word: &AtomicU32) {
-    wake(word, 1);
+/// Wakes the one who has slept longest on the word; false when nobody does.
+pub(crate) fn futex_wake_one(word: &AtomicU32) -> bool {
+    wake(word, 1) > 0
 }
 
-fn wake(word: &AtomicU32, most: libc::c_int) {
+/// Returns how many were woken.
+fn wake(word: &AtomicU32, most: libc::c_int) -> libc::c_long {
     // SAFETY: FUTEX_WAKE uses the address as a key only.
-    unsafe {
-        libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), libc::FUTEX_WAKE, most);
-    }
+    unsafe { libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), libc::FUTEX_WAKE, most) }
 }

@@ -89,7 +89,7 @@ impl Supervisor<'_> {
         let region = group_of.region();
         let mut load = Load {
             threads: group_of.options.threads,
-            is_awaited: region.set(set as u32).is_some_and(|set| set.is_awaited()),
+            is_awaited: region.set(set as u32).is_some_and(|set| set.awaited() != 0),
             ..Load::default()
         };
         for process in self.processes.values() {
