@@ -7,6 +7,7 @@ What goes wrong from outside, kill -9 in a request among it, is in test_bad_inpu
 import grp
 import os
 import pwd
+import re
 import signal
 from pathlib import Path
 
@@ -578,6 +579,42 @@ def test_stop_with_a_running_request_leaves_nothing(server_factory, tmp_path_for
     assert server.stop() == []
     assert server.tree.processes() == []
     server.tolerate_log("WSGI014[567]|WSGI0309|AH00045|AH00046")
+
+
+@pytest.mark.ours_only("in mod_wsgi, httpd waits for them, and kills its children after 9 seconds")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["stop", "restart"])
+def test_requests_that_wait_for_a_thread_do_not_hold_up_httpd(
+    server_factory, mpm, number, tmp_path_for_server
+):
+    if mpm == "prefork":
+        pytest.skip("children of prefork do not wait for their requests")
+    server = server_factory(
+        f"""
+{with_options("processes=2 threads=1 shutdown-timeout=1")}
+<Location /server-status>
+SetHandler server-status
+Require all granted
+</Location>
+""",
+        modules=["status"],
+    )
+
+    def busy() -> int:
+        return int(re.search(r"BusyWorkers: (\d+)", server.get("/server-status?auto").text)[1])
+
+    held = [HeldRequest(server, tmp_path_for_server) for _ in range(2)]
+    for request in held:
+        request.wait_started()
+    waiting = [HeldRequest(server, tmp_path_for_server) for _ in range(8)]
+    wait_until(lambda: busy() > 10, "all requests to reach httpd")
+    children = server.httpd_children
+    server.send_signal(number)
+    # One that had not ended after 9 seconds would be killed, with AH00046.
+    wait_until(lambda: not any(child.runs for child in children), "the children to end")
+    if number == signal.SIGTERM:
+        server.reap_killed_parent()
+    assert not any(request.started for request in waiting)
+    server.tolerate_log("WSGI014[567]|WSGI0309|AH00045")
 
 
 @pytest.mark.ours_only("processes of mod_wsgi hear of the end of httpd after all of its children")

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use mod_wsgi_protocol::control::Lease;
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ pub(crate) struct Child {
     idle: Vec<Vec<Mutex<Vec<Connection>>>>,
     /// To the supervisor; as long as any child has it open, the supervisor stays.
     lease: Mutex<Option<OwnedFd>>,
+    /// It has told that it stops: processes leave, and none comes for requests that wait.
+    stops: AtomicBool,
 }
 
 impl Child {
@@ -62,6 +64,7 @@ impl Child {
             next_mark: AtomicU32::new(1),
             idle,
             lease: Mutex::new(Some(lease)),
+            stops: AtomicBool::new(false),
         }
     }
 
@@ -141,11 +144,17 @@ impl Child {
 
     /// Tells the supervisor that this child stops without waiting for its requests.
     pub(crate) fn tell_stop(&self, claims: &Claims) {
+        self.stops.store(true, Ordering::Release);
         let Some(child) = self.block else { return };
         claims.stop(child, process::own_pid());
         if let Some(lease) = self.lease.lock().as_ref() {
             let _ = socket::send_message(lease.as_fd(), &Lease::Stopping { child }.encode());
         }
+    }
+
+    /// Whether it has said so.
+    pub(crate) fn stops(&self) -> bool {
+        self.stops.load(Ordering::Acquire)
     }
 
     /// This process asks for nothing any more.

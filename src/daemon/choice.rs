@@ -117,6 +117,8 @@ pub(crate) enum Unavailable {
     /// All threads are busy, and as many requests wait for them as `listen-backlog` allows, for as
     /// long as `connect-timeout` says.
     Full,
+    /// httpd stops, and its daemon processes with it.
+    Stopping,
 }
 
 /// What a request needs.
@@ -216,6 +218,9 @@ pub(crate) fn choose<'a>(
             }
             return Ok(chosen);
         }
+        if child.stops() {
+            return Err(Unavailable::Stopping);
+        }
         if place.set.failing() {
             return Err(Unavailable::Failing);
         }
@@ -273,6 +278,9 @@ fn find_set<'a>(
             .any(|set| region.set(set).is_some_and(|set| set.state() != SetState::Named));
         if !has_room {
             return Err(Unavailable::Exhausted);
+        }
+        if child.stops() {
+            return Err(Unavailable::Stopping);
         }
         let now = Instant::now();
         if now >= deadline {

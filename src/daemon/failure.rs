@@ -30,7 +30,11 @@ const MOMENT: Duration = Duration::from_millis(100);
 
 /// 503, with Retry-After.
 fn refuse(task: &Task<'_, '_>, after: &CStr, text: &str) -> i32 {
-    log::request(task.request, Level::Error, text.as_bytes());
+    refuse_at(Level::Error, task, after, text)
+}
+
+fn refuse_at(level: Level, task: &Task<'_, '_>, after: &CStr, text: &str) -> i32 {
+    log::request(task.request, level, text.as_bytes());
     // What a hook's failure is answered with is not this status.
     if task.work.takes_body() {
         set_retry_after(task.request, after);
@@ -120,6 +124,11 @@ pub(super) fn unavailable(task: &Task<'_, '_>, reason: Unavailable) -> i32 {
             ),
         ),
         Unavailable::Full => full(task),
+        Unavailable::Stopping => {
+            let text =
+                format!("no process of WSGI process group '{name}' takes the request: httpd stops");
+            refuse_at(Level::Info, task, SOON, &text)
+        }
     }
 }
 
