@@ -19,7 +19,7 @@ from harness.load import Load
 from harness.processes import Process
 from harness.waiting import wait_until
 
-SOAK = int(os.environ.get("MOD_WSGI_SOAK", "0"))
+SOAK = float(os.environ.get("MOD_WSGI_SOAK", "0"))
 
 pytestmark = pytest.mark.ours_only("mod_wsgi loses requests when its processes are replaced")
 
@@ -38,8 +38,8 @@ def with_options(options: str) -> str:
 
 
 def rounds(few: int, many: int) -> int:
-    """How often something is done: `many` times the factor in a soak."""
-    return many * SOAK if SOAK else few
+    """How often something is done: `many` times the factor in a soak, which may be a fraction."""
+    return max(few, round(many * SOAK))
 
 
 def resources(server) -> dict[str, int]:
@@ -87,7 +87,7 @@ def test_graceful_restarts(server_factory):
     assert load.failures == []
     settled(server, before)
     # httpd itself keeps a little of each configuration.
-    assert server.parent.private_memory - memory < (8 + SOAK * 64) << 20
+    assert server.parent.private_memory - memory < (8 + SOAK * 64) * (1 << 20)
 
 
 def test_recycling(server_factory):

@@ -14,7 +14,7 @@ from harness.load import Load
 from harness.processes import Process
 from harness.waiting import wait_until
 
-SOAK = int(os.environ.get("MOD_WSGI_SOAK", "0"))
+SOAK = float(os.environ.get("MOD_WSGI_SOAK", "0"))
 
 pytestmark = pytest.mark.ours_only("reload= and reload-on= are ours")
 
@@ -234,7 +234,7 @@ WSGIScriptAlias /a ${{APPS}}/twenty-milliseconds/app.wsgi \\
     script = server.apps / "twenty-milliseconds/app.wsgi"
     assert server.get("/a").status == 200
     with Load(server, "/a", clients=8) as load:
-        for number in range(1, 1 + (2000 * SOAK or 4)):
+        for number in range(1, 1 + max(4, round(2000 * SOAK))):
             # Another process has answered for a while: then, the file changes again.
             wait_until(lambda number=number: len(load.bodies) >= number, "the new code to answer")
             served = load.served
