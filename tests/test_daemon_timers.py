@@ -146,6 +146,14 @@ def test_request_timeout_in_close(start, options, goes_on, path):
             server.tolerate_log("WSGI01[0-9]{2}")
 
 
+def test_close_may_take_longer_than_socket_timeout(start):
+    server = start("threads=1 socket-timeout=1")
+    response = server.get("/timed/closing/3", headers={"Connection": "close"})
+    assert (response.status, response.complete) == (200, True)
+    complete = "The response is complete, .* takes longer than socket-timeout"
+    server.expect_log(f"WSGI0119: {complete if OURS else ''}", count=1)
+
+
 @pytest.mark.difference("504 says that the request was too slow, 500 that the script is broken")
 def test_request_timeout_is_raised_while_the_script_is_loaded(start):
     server = start("threads=1 request-timeout=1 interrupt-timeout=20")

@@ -129,6 +129,8 @@ def test_listener_has_what_it_needs_and_ends_with_the_job(server_factory):
     assert kinds.count("pipe") == pipes
     assert "socket" not in kinds
     assert kinds.count("anon_inode") == 1
+    # Whoever has started httpd may wait for the end of what it has printed.
+    assert [listener.descriptors[number] for number in (0, 1)] == ["/dev/null"] * 2
     # The job may have something to say when all processes are told to end.
     os.kill(listener.pid, signal.SIGTERM)
     writers[0].writes()

@@ -433,7 +433,7 @@ def test_after_the_supervisor_was_killed(server_factory):
     server.expect_log("WSGI0312")
 
     def has_another() -> bool:
-        return bool(server.supervisors) and server.supervisors[0].pid != before.pid
+        return any(supervisor.pid != before.pid for supervisor in server.supervisors)
 
     wait_until(has_another, "another supervisor")
     server.tolerate_log("WSGI0146|WSGI0302")

@@ -18,6 +18,7 @@ WSGIProcessGroup main
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /hold ${APPS}/hold/app.wsgi
 WSGIScriptAlias /timed ${APPS}/takes-time/app.wsgi
+WSGIScriptAlias /run-code ${APPS}/run-code/app.wsgi
 """
 
 
@@ -73,3 +74,50 @@ def test_process_that_cannot_end_does_so_without_supervisor(server, tmp_path_for
     wait_until(lambda: not process.runs, "the process to end")
     server.expect_log("WSGI0312")
     server.tolerate_log("WSGI014[567]")
+
+
+# Says on the control socket again and again that a signal tells the process to leave.
+LIAR = """
+import os, struct, time
+while True:
+    time.sleep(0.1)
+    os.write(3, struct.pack("<IIq", 3, 1, 0))
+"""
+
+
+@pytest.mark.ours_only("daemon processes of mod_wsgi have no supervisor to talk to")
+def test_process_that_cannot_end_gains_no_time_by_what_it_says(server, tmp_path_for_server):
+    began = tmp_path_for_server / "began"
+    code = f"""
+import ctypes, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {LIAR!r}], pass_fds=[3], stderr=subprocess.DEVNULL)
+open({str(began)!r}, "w").close()
+ctypes.PyDLL(None).sleep(60)
+"""
+    process = Process.of(int(server.get("/timed").text))
+    Background(lambda: server.post("/run-code", code.encode()))
+    wait_until(began.exists, "the request to begin")
+    server.restart()
+    wait_until(lambda: not process.runs, "the process to end")
+    server.tolerate_log("WSGI014[567]|WSGI030[79]|AH00045|AH00046")
+
+
+@pytest.mark.ours_only("mod_wsgi waits without end")
+def test_request_that_is_out_of_time_is_not_waited_for(server_factory):
+    options = "request-timeout=1 graceful-timeout=1 shutdown-timeout=0"
+    server = server_factory(f"WSGIDaemonProcess main threads=2 {options}\n{MOUNTS}")
+    process = Process.of(int(server.get("/timed").text))
+    assert server.get("/timed/sleep/600").status == 504
+    wait_until(lambda: not process.runs, "the process to end")
+    server.tolerate_log("process_stopping|File|time.sleep|WSGI0340|WSGI0307")
+    server.expect_log("WSGI0309", count=1)
+    server.expect_log("WSGI0328", count=1)
+
+
+@pytest.mark.ours_only("mod_wsgi waits without end")
+def test_exit_functions_do_not_keep_a_process(server):
+    process = Process.of(int(server.get("/timed").text))
+    server.post("/run-code", b"import atexit, time; atexit.register(time.sleep, 600)")
+    os.kill(process.pid, signal.SIGTERM)
+    wait_until(lambda: not process.runs, "the process to end")
+    server.tolerate_log("WSGI030[79]")

@@ -293,8 +293,8 @@ fn run<'a>(
                     continue;
                 }
                 slot.is_of_dead = has_closed;
-                if has_closed && slot.is_produced(mark) {
-                    return failure::died_in_close(task, &chosen, responder);
+                if (has_closed || matches!(failure, Failure::TimedOut)) && slot.is_produced(mark) {
+                    return failure::broken_in_close(task, &chosen, responder, has_closed);
                 }
                 return failure::broken(task, &chosen, responder, &failure);
             }

@@ -190,16 +190,21 @@ pub(super) fn broken(
     if waiting { status } else { responder.finish(0) }
 }
 
-/// The process died when all of the response had come, but for its end. Returns what httpd's handler
-/// returns.
-pub(super) fn died_in_close(
+/// All of the response has come, but for its end: the process died, or takes longer than
+/// `socket-timeout`. Returns what httpd's handler returns.
+pub(super) fn broken_in_close(
     task: &Task<'_, '_>,
     chosen: &Chosen<'_>,
     responder: &mut Responder<'_>,
+    has_died: bool,
 ) -> i32 {
-    let end = chosen.cause_of_end(MOMENT).map_or_else(|| "ended".to_owned(), words);
+    let what = if has_died {
+        chosen.cause_of_end(MOMENT).map_or_else(|| "ended".to_owned(), words)
+    } else {
+        "takes longer than socket-timeout".to_owned()
+    };
     let text = format!(
-        "WSGI0119: The response is complete, but WSGI daemon process '{}' (pid {}) {end} in close()",
+        "WSGI0119: The response is complete, but WSGI daemon process '{}' (pid {}) {what} in close()",
         task.group.label(),
         chosen.pid
     );

@@ -173,6 +173,13 @@ pub(crate) fn arrange_descriptors(wanted: &[(BorrowedFd<'_>, RawFd)]) -> io::Res
     Ok(())
 }
 
+/// Puts /dev/null in the place of a descriptor, which nobody owns.
+pub(crate) fn silence(number: RawFd) -> io::Result<()> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    // SAFETY: dup2 takes integers; what it closes is nobody's.
+    check(unsafe { libc::dup2(null.as_raw_fd(), number) }).map(drop)
+}
+
 /// Closes all descriptors from `first` on except those to keep. What owned them must be forgotten.
 pub(crate) fn close_from(first: RawFd, keep: &[RawFd]) {
     let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::output::Output;
 use crate::httpd::log::{self, Level};
 use crate::httpd::server::Server;
 use crate::os::epoll::Epoll;
-use crate::os::process::{close_from, close_system_log, fork, set_name};
+use crate::os::process::{close_from, close_system_log, fork, set_name, silence};
 
 /// Outputs that are listened to. Who leaves more behind loses the oldest.
 const MOST: usize = 256;
@@ -91,7 +91,10 @@ impl<'a> Inheritance<'a> {
         close_system_log();
         let outputs = self.0.values().map(|inherited| inherited.output.fd.as_raw_fd());
         let logs = self.0.values().filter_map(|inherited| inherited.server.log_descriptor());
-        close_from(3, &outputs.chain(logs).collect::<Vec<_>>());
+        let kept: Vec<RawFd> = outputs.chain(logs).collect();
+        // Whoever has started httpd may wait for the end of what is written to its standard output.
+        (0..3).filter(|number| !kept.contains(number)).try_for_each(silence)?;
+        close_from(3, &kept);
         let epoll = Epoll::new()?;
         let mut all: Vec<Which> = Vec::new();
         for (which, inherited) in &self.0 {

@@ -180,7 +180,7 @@ impl<'a> Daemon<'a> {
                     log::process(Level::Info, "the supervisor is gone: this daemon process leaves");
                 }
                 // Nobody is there any more for whom the end of a drain would be too early.
-                self.stop(Reason::Supervisor, time_without_supervisor(&self.shared.settings));
+                self.stop(Reason::Supervisor, time_to_end(&self.shared.settings));
                 if was_leaving {
                     // The socket stays readable: it must not be waited on again.
                     self.wait_without_supervisor();
@@ -368,7 +368,7 @@ impl<'a> Daemon<'a> {
     fn finish(mut self) -> Outcome {
         let shared = Arc::clone(&self.shared);
         let settings = &shared.settings;
-        let deadline = limit(settings.shutdown_timeout);
+        let deadline = limit(time_to_end(settings));
         let deadline = match (self.deadline, deadline) {
             (Some(requests), Some(exit)) => Some(requests.max(exit)),
             (requests, exit) => requests.or(exit),
@@ -398,9 +398,9 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// Seconds that a process has whose supervisor is gone: without limit it would stay for ever where it
-/// cannot end, as nobody knows of it any more.
-pub(super) fn time_without_supervisor(settings: &Settings) -> u32 {
+/// Seconds that a process has to end when it has no requests, and with them when its supervisor is
+/// gone: without limit it would stay for ever where it cannot end.
+pub(super) fn time_to_end(settings: &Settings) -> u32 {
     match settings.shutdown_timeout {
         0 => 5,
         seconds => seconds,

@@ -3,7 +3,7 @@
 //! which must not be in the way of requests.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use mod_wsgi_protocol::region::Region;
@@ -80,9 +80,11 @@ impl Running {
 
     /// A request begins.
     pub(super) fn begin(&self, now: u64, slot: u32, mark: u32) {
+        // Who reads what is of this request sees that the one before is over.
+        fence(Ordering::Release);
         self.slot.store(slot, Ordering::Relaxed);
         self.mark.store(mark, Ordering::Relaxed);
-        self.began.store(now, Ordering::Relaxed);
+        self.began.store(now, Ordering::Release);
     }
 
     /// It is over.
@@ -97,10 +99,11 @@ impl Running {
 
     /// The request of the worker with this index.
     pub(super) fn request(&self, worker: usize) -> Option<RunningRequest> {
-        let began = self.began.load(Ordering::Relaxed);
+        let began = self.began.load(Ordering::Acquire);
         let slot = self.slot.load(Ordering::Relaxed);
         let mark = self.mark.load(Ordering::Relaxed);
-        (began != 0).then_some(RunningRequest { worker, began, slot, mark })
+        fence(Ordering::Acquire);
+        (began != 0 && self.runs(began)).then_some(RunningRequest { worker, began, slot, mark })
     }
 }
 

@@ -10,7 +10,7 @@ use mod_wsgi_protocol::control::{Control, Reason};
 use parking_lot::Mutex;
 
 use super::control::{Happening, read_control};
-use super::daemon::{limit, time_without_supervisor};
+use super::daemon::{limit, time_to_end};
 use super::interpreters::Interpreters;
 use super::monitor::Monitor;
 use super::shared::Shared;
@@ -47,7 +47,7 @@ pub(super) fn run(seat: &Seat, inheritance: Inheritance) -> Result<Outcome, Star
     // Who finalises is not told to end: Python has taken its handlers away by then.
     *is_over.lock() = true;
     shared.tell(Control::Leaving, Reason::ServiceEnded);
-    monitor.limit(limit(shared.settings.shutdown_timeout), "the end of Python's exit functions");
+    monitor.limit(limit(time_to_end(&shared.settings)), "the end of Python's exit functions");
     shared.attendants.stop();
     Ok(Outcome::Finish)
 }
@@ -72,7 +72,7 @@ fn listen(shared: &Shared, monitor: &Monitor, nudge: Option<&Nudge>, is_over: &M
         }
         let Some(happening) = read_control(shared) else { continue };
         let seconds = match happening {
-            Happening::Orphaned => time_without_supervisor(&shared.settings),
+            Happening::Orphaned => time_to_end(&shared.settings),
             _ => shared.settings.shutdown_timeout,
         };
         monitor.limit(limit(seconds), "the end of its service script");

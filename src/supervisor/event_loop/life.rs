@@ -408,6 +408,10 @@ impl Supervisor<'_> {
     pub(super) fn leaves(&mut self, key: u32, reason: Option<Reason>) {
         self.forget_births(key);
         let Some(process) = self.processes.get_mut(&key) else { return };
+        if process.role == Role::Draining {
+            // It was told to, or has said so: its time has begun, and nothing that it says gives it more.
+            return;
+        }
         process.reason = reason;
         process.role = Role::Draining;
         let plan = &self.plans[process.group];
@@ -486,11 +490,16 @@ impl Supervisor<'_> {
         if socket::send_message(process.control.as_fd(), &message).is_err() {
             let _ = process.process.signal(libc::SIGTERM);
         }
+        let is_stuck = matches!(
+            process.reason,
+            Some(Reason::RequestTimeout | Reason::StartupTimeout | Reason::DeadlockTimeout)
+        );
         process.kill_at = match options.shutdown_timeout {
             // Without limit: what it has may take as long as it likes.
-            0 => None,
+            0 if !is_stuck => None,
             timeout => {
-                Some(Instant::now() + Duration::from_secs(u64::from(time) + u64::from(timeout) + 1))
+                let seconds = u64::from(time) + u64::from(timeout.max(1)) + 1;
+                Some(Instant::now() + Duration::from_secs(seconds))
             }
         };
         plan.group.announce();
