@@ -206,7 +206,8 @@ def test_held_gil_stops_no_timer(start):
     before = pid(server)
     begin = time.monotonic()
     response = server.get("/timed/hold-gil/9")
-    assert response.status == differs(upstream=504, ours=502)
+    # There the thread with the timers and the request's want the GIL at the same time, after 9 s.
+    assert response.status in differs(upstream=(504, 200), ours=(502,))
     assert (time.monotonic() - begin < 9) is OURS
     assert (pid(server) != before) is OURS
     if OURS:
