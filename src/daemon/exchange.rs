@@ -293,7 +293,9 @@ fn run<'a>(
                     continue;
                 }
                 slot.is_of_dead = has_closed;
-                if (has_closed || matches!(failure, Failure::TimedOut)) && slot.is_produced(mark) {
+                let is_over = has_closed || matches!(failure, Failure::TimedOut);
+                // The mark is the process's word; that its response has begun is known here.
+                if is_over && !responder.is_waiting() && slot.is_produced(mark) {
                     return failure::broken_in_close(task, &chosen, responder, has_closed);
                 }
                 return failure::broken(task, &chosen, responder, &failure);
